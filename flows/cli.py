@@ -1,0 +1,149 @@
+"""The `gtr` command. Each command's work is in a file of its own; here are the words on the command line."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gtr_core.errors import UserError
+
+app = typer.Typer(
+    name="gtr",
+    help="Train vision-language agents by multi-turn RL, with the merge of their own checkpoints as a free teacher.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Overrides = Annotated[list[str] | None, typer.Argument(help="key=value changes of the configuration, e.g. seed=2.")]
+AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+console = Console(stderr=True)
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to N of each arm.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Arms run at once.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Compare ppo, turbo_sft and turbo_kl on this machine: no downloads, no server, at most 15 minutes on 2 cores.
+
+    Run again, it reuses every finished stage; killed, it goes on where it was.
+    """
+    from flows.demo import run_demo
+
+    result = run_demo(overrides or [], seeds=seeds, jobs=jobs)
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="An experiment's YAML, e.g. configs/experiment/cards3_kl.yaml.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
+) -> None:
+    """Run one experiment, or resume it: finished stages are reused."""
+    from flows.launch import launch
+
+    record = launch(config, overrides or [], recompute_damaged=recompute_damaged, show=not as_json)
+    if as_json:
+        print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
+def status(
+    run: Annotated[str | None, typer.Argument(help="A run's name or key; without it, all runs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show runs, or one run's stages: done, reused, running, failed, and the seconds they took."""
+    from flows.status import show_status
+
+    show_status(run, as_json=as_json)
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(help="A checkpoint directory, RUN, RUN:agent, RUN:teacher, RUN:start or models:/NAME@ALIAS."),
+    ],
+    env: Annotated[str | None, typer.Option(help="cards3, an env YAML or a registered id; default: its own.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    episodes: Annotated[int, typer.Option(min=1, help="How many fixed episodes.")] = 200,
+    sampled: Annotated[bool, typer.Option(help="Draw answers instead of taking the likeliest.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Play fixed episodes with any checkpoint, teacher or registered model, and report with 95 % intervals."""
+    from flows.evaluation import evaluate_model
+
+    figures = evaluate_model(model, env, split=split, episodes=episodes, greedy=not sampled, seed=seed)
+    if as_json:
+        print(json.dumps(figures, sort_keys=True))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Runs by name or key.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page that compares finished runs."""
+    from flows.compare import write_report
+    from flows.runs import find_run, workspace
+
+    print(write_report([find_run(r, workspace()) for r in runs], out))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve the MLflow and Prefect UIs of this workspace on loopback until Ctrl-C."""
+    from flows.ui import serve
+
+    serve(port)
+
+
+@app.command()
+def sync() -> None:
+    """Deliver to MLflow what could not be delivered while its server was away."""
+    from flows.sync import deliver_all
+
+    deliver_all()
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, which devices, servers and disk there are, and what is wrong with them."""
+    from flows.doctor import examine
+
+    healthy = examine(as_json=as_json)
+    raise typer.Exit(0 if healthy else 1)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C is 130."""
+    from flows.runs import workspace
+    from tasks.environment import quiet_environment
+
+    quiet_environment(workspace())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except UserError as error:
+        console.print(f"gtr: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from here; finished stages are kept.", markup=False)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One run as a Prefect flow: the paper's loop, stage by stage. Read it from top to bottom."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.journal import Journal, plan
+from flows.runs import Run
+from gtr_core.config import Experiment
+from tasks.evaluate import evaluate
+from tasks.guide import guide
+from tasks.merge import mean, merge
+from tasks.record import StageRecord
+from tasks.rollout import rollout
+from tasks.stage import stage_task
+from tasks.store import StageStore
+from tasks.tracking import Tracker
+from tasks.update import update
+from tasks.warm_start import warm_start
+
+MODELS = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
+
+
+def run_experiment(run: Run, store: StageStore, tracker: Tracker) -> list[StageRecord]:
+    """Run, or resume, a whole experiment as one Prefect flow run; its stages' records in order."""
+    named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
+    body: Callable[..., list[StageRecord]] = named(lambda: _experiment(run, store, tracker))
+    return body()
+
+
+def _experiment(run: Run, store: StageStore, tracker: Tracker) -> list[StageRecord]:
+    experiment = run.experiment
+    stage = _Stage(run, tracker)
+    start = stage("warm_start", warm_start, store, experiment, stage.report)
+    agent: StageRecord | None = None
+    teacher: StageRecord | None = None
+    rollouts: list[StageRecord] = []
+    guides: list[StageRecord] = []
+    updates: list[StageRecord] = []
+    for k in range(1, experiment.iterations + 1):
+        rollouts.append(stage(f"rollout-{k}", rollout, store, experiment, k, start, agent))
+        if experiment.method != "ppo":
+            guides.append(stage(f"guide-{k}", guide, store, experiment, k, start, rollouts[-1], teacher))
+        agent = stage(
+            f"update-{k}", update, store, experiment, k, start, agent, rollouts, _buffer(experiment, guides), updates
+        )
+        updates.append(agent)
+        merged = k % experiment.merge.interval == 0
+        if merged:
+            teacher = stage(f"merge-{k}", merge, store, experiment, k, start, updates)
+        if k % experiment.evaluation.every == 0:
+            stage(f"evaluate-{k}-agent", evaluate, store, experiment, k, start, "agent", agent, "valid")
+            if merged:
+                stage(f"evaluate-{k}-teacher", evaluate, store, experiment, k, start, "teacher", teacher, "valid")
+    last = experiment.iterations
+    average = stage("mean", mean, store, experiment, last, start, updates)
+    stage("evaluate-final-start", evaluate, store, experiment, 0, start, "start", None, "test")
+    for who, model in (("agent", agent), ("teacher", teacher), ("mean", average)):
+        if model is not None:
+            stage(f"evaluate-final-{who}", evaluate, store, experiment, last, start, who, model, "test")
+    return stage.records
+
+
+def _buffer(experiment: Experiment, guides: list[StageRecord]) -> list[StageRecord]:
+    """Which guide stages an update reads: its own, or the DAgger buffer's window."""
+    if experiment.method != "turbo_sft":
+        return guides[-1:]
+    return guides[-experiment.sft.window :] if experiment.sft.window else list(guides)
+
+
+class _Stage:
+    """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
+
+    def __init__(self, run: Run, tracker: Tracker) -> None:
+        self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+        self.records: list[StageRecord] = []
+        self.models: dict[str, str] = {}  # stage key -> MLflow model id
+        self.journal.write("plan", stages=plan(run.experiment))
+
+    def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
+        self.journal.write("start", stage=name)
+        record = stage_task(name, partial(function, *arguments))
+        self.records.append(record)
+        self.tracker.deliver(record)
+        if kind := MODELS.get(record.stage):
+            self._register(record, kind)
+        self.journal.write("end", stage=name, state=record.state, seconds=record.seconds)
+        return record
+
+    def report(self, done: int, total: int) -> None:
+        """A long stage tells how far it is."""
+        if done % 10 == 0:
+            self.journal.write("step", fraction=done / total)
+
+    def _register(self, record: StageRecord, kind: str) -> None:
+        members = record.inputs.get("members", [])
+        settings: dict[str, Any] = {"method": self.run.experiment.method}
+        model_id = self.tracker.register_model(
+            record,
+            kind=kind,
+            directory=record.directory / kind,
+            name=f"gtr-{kind}-{_slug(self.run.experiment)}",
+            tags={f"gtr.{k}": str(v) for k, v in settings.items()},
+            step=int(record.metrics["env_steps"]),
+            members=[self.models[m] for m in members if m in self.models],
+        )
+        if model_id is not None:
+            self.models[record.key] = model_id
+
+
+def _slug(experiment: Experiment) -> str:
+    """The environment's name in registered models: `points24`, or the short name that the config gives."""
+    return Path(experiment.env.id).name.split("-v")[0].lower()

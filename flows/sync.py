@@ -1,0 +1,23 @@
+"""`gtr sync`: deliver to MLflow what is still owed."""
+
+from rich.console import Console
+
+from flows.runs import all_runs, workspace
+from gtr_core.errors import UserError
+from tasks.tracking import Tracker
+
+
+def deliver_all() -> None:
+    """Deliver every run's outbox.
+
+    Raises:
+        UserError: the server is still away; says how much is owed.
+    """
+    owed, runs = 0, 0
+    for run in all_runs(workspace()):
+        if (run.directory / "run.json").exists():
+            owed += Tracker.reopen(run.workspace, run.key).sync(now=True)
+            runs += 1
+    if owed:
+        raise UserError(f"MLflow is still away: {owed} messages are kept; run `gtr sync` again when it answers.")
+    Console().print(f"MLflow has everything of {runs} runs.", markup=False)

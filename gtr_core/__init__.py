@@ -1,0 +1,1 @@
+"""The math: environments, agent, RL, guidance, merging and evaluation; no orchestrator, no tracker."""

@@ -1,0 +1,77 @@
+"""The value function: a head on the agent's hidden state (the paper's), or its own small network on frozen features."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gtr_core.config import CriticConfig
+
+
+class Critic(nn.Module):
+    """An MLP to one value. Widths of `head` are the paper's d -> 1024 -> 512 -> 1, d taken from the model.
+
+    Features are standardised by a mean and a deviation that the first fit sets for good, so that a value means the same
+    in every iteration.
+    """
+
+    def __init__(self, features: int, config: CriticConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        widths = [features, 1024, 512, 1] if config.kind == "head" else [features, config.hidden, config.hidden, 1]
+        layers: list[nn.Module] = []
+        for a, b in pairwise(widths):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        self.net = nn.Sequential(*layers[:-1])
+        for layer in self.net:
+            if isinstance(layer, nn.Linear):
+                bound = layer.in_features**-0.5
+                with torch.no_grad():
+                    layer.weight.uniform_(-bound, bound, generator=generator)
+                    layer.bias.zero_()
+        with torch.no_grad():  # a new critic says 0 everywhere
+            self.net[-1].weight.zero_()  # type: ignore[operator,union-attr]
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Values (B,) of features (B, F), fp32."""
+        standard = (features.float() - self.mean) / self.deviation
+        return self.net(standard)[..., 0]
+
+    def standardise(self, features: Tensor) -> None:
+        """Set mean and deviation from features (N, F); constant features keep deviation 1."""
+        self.mean.copy_(features.mean(0))  # type: ignore[operator]
+        spread = features.std(0)
+        self.deviation.copy_(torch.where(spread > 1e-4, spread, 1.0))  # type: ignore[operator]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy of its state on the CPU."""
+        return {k: v.detach().cpu().clone() for k, v in self.state_dict().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set its state."""
+        self.load_state_dict(dict(tensors))
+
+
+def fit(critic: Critic, features: Tensor, targets: Tensor, config: CriticConfig, generator: torch.Generator) -> float:
+    """Fit a critic of its own to returns by squared error; the explained variance after the fit.
+
+    Args:
+        critic: changed in place.
+        features: (N, F).
+        targets: (N,) returns of scaled rewards.
+        config: learning rate, epochs and batch size.
+        generator: shuffles.
+    """
+    optimiser = torch.optim.Adam(critic.parameters(), lr=config.lr)
+    for _ in range(config.epochs):
+        for batch in torch.randperm(len(targets), generator=generator).split(config.batch_size):
+            loss = nn.functional.mse_loss(critic(features[batch]), targets[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    with torch.no_grad():
+        error = targets - critic(features)
+    spread = float(targets.var())
+    return 1.0 - float(error.var()) / spread if spread > 0 else 0.0

@@ -1,0 +1,114 @@
+"""From YAML files and `key=value` overrides to one frozen `Experiment`; every mistake is one sentence.
+
+A file may say `extends: [../env/cards3.yaml, ../model/tiny.yaml]`: those are read first, in order, and the file's own
+values win. Overrides come last.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from gtr_core.config import ConfigError, Experiment
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that a file and its overrides describe.
+
+    Raises:
+        ConfigError: a missing file, bad YAML, an unknown key (with the nearest valid one), a value of the wrong type or
+            out of its range.
+    """
+    merged = read_yaml(path)
+    for override in overrides:
+        merged = _merge(merged, _parse(override))
+    return build(merged)
+
+
+def build(values: DictConfig | dict[str, Any]) -> Experiment:
+    """The typed experiment of plain values; see `load_experiment` for what it raises."""
+    plain = OmegaConf.create(values) if isinstance(values, dict) else values
+    _check_keys(OmegaConf.to_container(plain), Experiment, "")
+    try:
+        return cast(Experiment, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), plain)))
+    except OmegaConfBaseException as error:
+        message = str(error).splitlines()[0]
+        where = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
+        raise ConfigError(f"{where}{message}.") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON-able values."""
+    return dataclasses.asdict(config)
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as dotted keys, for parameters of a tracker."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def read_yaml(path: Path) -> DictConfig:
+    """A YAML file with everything it extends merged in.
+
+    Raises:
+        ConfigError: the file is missing (names the nearest one beside it) or is not a YAML mapping.
+    """
+    if not path.is_file():
+        names = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+        raise ConfigError(f"There is no config file {path}.{hint}")
+    try:
+        loaded = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path} must hold a mapping of keys to values.")
+    parents = loaded.pop("extends", [])
+    merged = OmegaConf.create()
+    for parent in [parents] if isinstance(parents, str) else parents:
+        merged = _merge(merged, read_yaml(path.parent / parent))
+    return _merge(merged, loaded)
+
+
+def _merge(first: DictConfig, second: DictConfig) -> DictConfig:
+    return cast(DictConfig, OmegaConf.merge(first, second))
+
+
+def _parse(override: str) -> DictConfig:
+    if "=" not in override:
+        raise ConfigError(f"'{override}' is not an override: write it as key=value, for example seed=2.")
+    return OmegaConf.from_dotlist([override])
+
+
+def _check_keys(values: Any, schema: type, prefix: str) -> None:
+    fields = {f.name: f.type for f in dataclasses.fields(schema)}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{prefix.rstrip('.')} holds several values: set one of {', '.join(prefix + k for k in fields)}."
+        )
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), list(fields), n=1, cutoff=0.5)
+            deeper = [p for p in _paths(Experiment) if p.rsplit(".", 1)[-1] == key]
+            hint = (deeper or [prefix + n for n in near] or [prefix + ", ".join(fields)])[0]
+            raise ConfigError(f"There is no config key '{prefix}{key}': did you mean '{hint}'?")
+        if dataclasses.is_dataclass(fields[key]):
+            _check_keys(value, cast(type, fields[key]), f"{prefix}{key}.")
+
+
+def _paths(schema: type, prefix: str = "") -> list[str]:
+    paths = []
+    for f in dataclasses.fields(schema):
+        paths.append(f"{prefix}{f.name}")
+        if dataclasses.is_dataclass(f.type):
+            paths += _paths(cast(type, f.type), f"{prefix}{f.name}.")
+    return paths

@@ -1,0 +1,19 @@
+"""The agents' worlds. Importing this package registers them with gymnasium; `make` gives them in text."""
+
+from gtr_core.envs.registry import environments, make, register
+from gtr_core.envs.text import Answer, Observation, Outcome, TextEnv
+
+__all__ = ["Answer", "Observation", "Outcome", "TextEnv", "environments", "make", "register"]
+
+register("gtr/Points24-v0", env="gtr_core.envs.points:Points24Env", game="gtr_core.envs.games.points:PointsGame")
+register("gtr/EZPoints-v0", env="gtr_core.envs.ezpoints:EZPointsEnv", game="gtr_core.envs.games.points:PointsGame")
+register(
+    "gtr/NumberLine-v0",
+    env="gtr_core.envs.numberline:NumberLineEnv",
+    game="gtr_core.envs.games.numberline:NumberLineGame",
+)
+register(
+    "gtr/Blackjack-v0",
+    env="gtr_core.envs.blackjack:BlackjackEnv",
+    game="gtr_core.envs.games.blackjack:BlackjackGame",
+)

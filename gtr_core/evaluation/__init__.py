@@ -1,0 +1,1 @@
+"""Episodes on a fixed list of deals, and the figures that come of them."""

@@ -1,0 +1,1 @@
+"""Multi-turn PPO for a policy that thinks before it acts."""

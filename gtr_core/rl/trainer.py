@@ -1,0 +1,221 @@
+"""The RL update: epochs of PPO over one rollout, with lessons beside it where the method imitates (PAPER.md 1.7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gtr_core.agent.critic import Critic
+from gtr_core.agent.policy import Policy
+from gtr_core.config import KLConfig, PPOConfig
+from gtr_core.rl.advantages import targets
+from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
+from gtr_core.turns import Lesson, Rollout
+
+
+class NonFiniteError(FloatingPointError):
+    """A NaN or an infinity where there must be none; the message names the tensor."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What the guide stage hands to the update; empty for plain PPO."""
+
+    kl: KLConfig | None = None
+    penalty_N: Tensor | None = None
+    penalty_tokens: list[list[float]] | None = None
+    lessons: Sequence[Lesson] = ()
+    sft_weight: float = 0.0
+
+
+@dataclass
+class Statistics:
+    """Running sums of an update, reported as means and extremes."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    maxima: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, value: float, count: float) -> None:
+        """Add `count` observations whose sum is `value`."""
+        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.sums[name + "#"] = self.sums.get(name + "#", 0.0) + count
+
+    def top(self, name: str, value: float) -> None:
+        """Keep the largest."""
+        self.maxima[name] = max(value, self.maxima.get(name, float("-inf")))
+
+    def result(self) -> dict[str, float]:
+        """Means and maxima by name."""
+        means = {k: v / max(self.sums[k + "#"], 1.0) for k, v in self.sums.items() if not k.endswith("#")}
+        return means | self.maxima
+
+
+class Trainer:
+    """A policy, its critic and their optimiser; one `update` an iteration."""
+
+    def __init__(self, policy: Policy, critic: Critic, config: PPOConfig, *, joint_critic: bool) -> None:
+        self.policy, self.critic, self.config, self.joint_critic = policy, critic, config, joint_critic
+        self.parameters = dict(policy.trainable)
+        if joint_critic:
+            self.parameters |= {f"critic.{n}": p for n, p in critic.named_parameters()}
+        self.optimiser = torch.optim.Adam(
+            self.parameters.values(), lr=config.lr, betas=(0.9, config.adam_beta2), eps=config.adam_eps
+        )
+
+    def optimiser_tensors(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts by parameter name, for an exact resume."""
+        state = self.optimiser.state
+        return {
+            f"{name}#{key}": torch.as_tensor(value).detach().cpu().clone()
+            for name, p in self.parameters.items()
+            for key, value in state.get(p, {}).items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Set the optimiser's state from `optimiser_tensors`."""
+        for name, p in self.parameters.items():
+            found = {k.split("#")[1]: v for k, v in tensors.items() if k.split("#")[0] == name}
+            if found:
+                self.optimiser.state[p] = {k: v.clone() if k == "step" else v.to(p) for k, v in found.items()}
+
+    def update(
+        self, rollout: Rollout, guidance: Guidance, lr: float, shuffle: torch.Generator
+    ) -> tuple[dict[str, float], Tensor]:
+        """Train on one rollout; metrics and the value targets (N,).
+
+        Raises:
+            NonFiniteError: a loss or a gradient is NaN or infinite; nothing was published then.
+        """
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        aim = targets(rollout, config, guidance.penalty_N, guidance.kl)
+        statistics = Statistics()
+        first_error: float | None = None
+        stopped = 0.0
+        for epoch in range(config.epochs):
+            divergence, turns = 0.0, 0
+            for minibatch in torch.randperm(rollout.size, generator=shuffle).split(config.minibatch):
+                self.optimiser.zero_grad()
+                share = self._ppo_backward(rollout, guidance, aim.advantage_N, aim.return_N, minibatch, statistics)
+                divergence, turns = divergence + share.divergence, turns + len(minibatch)
+                first_error = share.ratio_error if first_error is None else first_error
+                if guidance.lessons:
+                    self._sft_backward(guidance, len(minibatch), shuffle, statistics)
+                self._step(statistics)
+            statistics.sums["ppo/kl_old_new"], statistics.sums["ppo/kl_old_new#"] = divergence, turns
+            if config.target_kl and divergence / turns > config.target_kl:
+                stopped = float(config.epochs - epoch - 1)
+                break
+        metrics = statistics.result() | {
+            "ppo/ratio_start_error": first_error or 0.0,
+            "ppo/epochs_skipped": stopped,
+            "ppo/lr": lr,
+            "ppo/return_mean": float(aim.return_N.mean()),
+            "ppo/value_mean": float(rollout.value_T_E.mean()),
+        }
+        return metrics, aim.return_N
+
+    def _ppo_backward(
+        self,
+        rollout: Rollout,
+        guidance: Guidance,
+        advantage_N: Tensor,
+        return_N: Tensor,
+        minibatch: Tensor,
+        statistics: Statistics,
+    ) -> "_Share":
+        config, device = self.config, self.policy.device
+        weight_total = sum(self._turn_weight(rollout, n) for n in minibatch.tolist())
+        divisor = len(minibatch) if config.ratio == "answer" else weight_total
+        divergence, error = 0.0, 0.0
+        for micro in minibatch.split(config.microbatch):
+            index = micro.tolist()
+            prompts = [self.policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
+            scores = self.policy.score(prompts, [rollout.answers_N[n] for n in index])
+            old = _padded([rollout.logp_N[n] for n in index], scores.logp_B_R)
+            thought = torch.tensor([rollout.thought_N[n] for n in index], device=device)
+            weight = span_weights(scores.mask_B_R, thought, config.thought_coef)
+            advantage = advantage_N[micro].to(device)[:, None].expand_as(old)
+            if guidance.kl is not None and guidance.kl.per == "token" and guidance.penalty_tokens is not None:
+                # The turn's mean is already in the advantage; each token carries its own share instead.
+                assert guidance.penalty_N is not None
+                mean = guidance.penalty_N[micro].to(device)[:, None]
+                own = _padded([guidance.penalty_tokens[n] for n in index], old)
+                advantage = advantage + guidance.kl.beta * (mean - own)
+            policy_part = policy_loss(scores.logp_B_R, old, weight, advantage, config)
+            loss = policy_part.total / divisor
+            if self.joint_critic:
+                value = self.critic(scores.hidden_B_D)
+                value_part = value_loss(
+                    value, rollout.value_T_E.flatten()[micro].to(device), return_N[micro].to(device), config.value_clip
+                )
+                loss = loss + config.value_coef * value_part / len(minibatch)
+                statistics.add("ppo/value_loss", float(value_part), len(index))
+            _finite(loss, "the PPO loss")
+            loss.backward()
+            change = (old - scores.logp_B_R.detach()) * scores.mask_B_R
+            divergence += float((torch.expm1(-change) + change).sum())
+            error = max(error, float((policy_part.ratio - 1).abs().max()))
+            statistics.add("ppo/policy_loss", float(policy_part.total), float(weight.sum()))
+            statistics.add("ppo/clip_fraction", float(policy_part.clipped.sum()), policy_part.clipped.numel())
+            statistics.top("ppo/ratio_max", float(policy_part.ratio.max()))
+            statistics.add("ppo/entropy", float(scores.entropy_B_R.sum()), float(scores.mask_B_R.sum()))
+        return _Share(divergence, error)
+
+    def _turn_weight(self, rollout: Rollout, n: int) -> float:
+        thought = rollout.thought_N[n]
+        return self.config.thought_coef * thought + len(rollout.answers_N[n]) - thought
+
+    def _sft_backward(self, guidance: Guidance, count: int, shuffle: torch.Generator, statistics: Statistics) -> None:
+        """One uniformly drawn lesson a PPO sample (invariant 30); the mean loss a thought token."""
+        drawn = torch.randint(len(guidance.lessons), (count,), generator=shuffle)
+        tokens = sum(taught_tokens(guidance.lessons[i]) for i in drawn.tolist())
+        for micro in drawn.split(self.config.microbatch):
+            loss = imitation_loss(self.policy, [guidance.lessons[i] for i in micro.tolist()])
+            statistics.add(
+                "guidance/sft_loss", float(loss), sum(taught_tokens(guidance.lessons[i]) for i in micro.tolist())
+            )
+            part = guidance.sft_weight * loss / max(tokens, 1)
+            _finite(part, "the imitation loss")
+            part.backward()
+
+    def _step(self, statistics: Statistics) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
+        _finite(norm, "the gradient norm")
+        statistics.add("ppo/grad_norm", float(norm), 1)
+        self.optimiser.step()
+
+
+@dataclass(frozen=True)
+class _Share:
+    divergence: float  # sum over turns of KL(old, new) by k3, nats
+    ratio_error: float  # largest |ratio - 1|
+
+
+def taught_tokens(lesson: Lesson) -> int:
+    """How many of a lesson's tokens carry loss."""
+    return len(lesson.answer) if lesson.thought is None else lesson.thought
+
+
+def imitation_loss(policy: Policy, lessons: Sequence[Lesson]) -> Tensor:
+    """Summed negative log-likelihood of the taught tokens at temperature 1; prompt, padding and action carry none
+    (invariant 29)."""
+    prompts = [policy.encode(s.image, s.prompt) for s in lessons]
+    scores = policy.score(prompts, [s.answer for s in lessons], temperature=1.0)
+    taught = torch.tensor([taught_tokens(s) for s in lessons], device=scores.logp_B_R.device)
+    mask = torch.arange(scores.logp_B_R.shape[1], device=taught.device) < taught[:, None]
+    return -(scores.logp_B_R * mask).sum()
+
+
+def _padded(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    out = torch.zeros_like(like, requires_grad=False)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row, dtype=out.dtype)
+    return out
+
+
+def _finite(tensor: Tensor, name: str) -> None:
+    if not bool(torch.isfinite(tensor).all()):
+        raise NonFiniteError(f"{name} is {float(tensor)}: the update stops and the last checkpoint stands.")

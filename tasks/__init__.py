@@ -1,0 +1,1 @@
+"""Stages of an experiment, and the store and tracking that hold their results."""

@@ -1,0 +1,84 @@
+"""The code version of a stage: a digest of every source file that its module imports, directly or not.
+
+Only this project's packages count, and of them not the plumbing, which moves results and does not make them. A change
+of a comment counts as a change: text is compared, not meaning.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("gtr_core", "tasks")
+PLUMBING = frozenset(
+    {
+        "gtr_core.errors",
+        "gtr_core.files",
+        "gtr_core.locks",
+        "tasks.code_version",
+        "tasks.environment",
+        "tasks.links",
+        "tasks.metrics",
+        "tasks.mlflow_store",
+        "tasks.model_uri",
+        "tasks.outbox",
+        "tasks.record",
+        "tasks.registry",
+        "tasks.stage",
+        "tasks.store",
+        "tasks.tracking",
+    }
+)
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def code_version(module: str) -> str:
+    """The digest, in hex, of the sources behind the module `tasks.update`; raises ModuleNotFoundError."""
+    lines = (f"{name} {digest}\n" for name, digest in sorted(code_files(module).items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def code_files(module: str, root: Path = _ROOT) -> dict[str, str]:
+    """The SHA-256 of the source of each module that `module` imports, itself included; imports in functions count."""
+    if _source(module, root) is None:
+        raise ModuleNotFoundError(f"no module '{module}' under {root}", name=module)
+    digests: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _source(name, root)
+        if path is None or name in digests or name in PLUMBING or name.partition(".")[0] not in PACKAGES:
+            continue
+        source = path.read_bytes()
+        digests[name] = hashlib.sha256(source).hexdigest()
+        waiting += _with_parents(_imports(source, name, is_package=path.name == "__init__.py"))
+    return digests
+
+
+def _source(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    candidates = (base / "__init__.py", base.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
+    """Every module that the source may import; `from a import b` gives both `a` and `a.b`."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _with_parents(names: Iterator[str]) -> Iterator[str]:
+    """Importing `a.b.c` runs `a` and `a.b` as well."""
+    for name in names:
+        parts = name.split(".")
+        yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -1,0 +1,45 @@
+"""From an MLflow model URI to a directory of files."""
+
+import re
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+
+from gtr_core.errors import UserError
+from tasks.mlflow_store import connect
+
+_FORMS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
+
+
+def model_directory(workspace: Path, uri: str) -> Path:
+    """The files of `models:/<name>@<alias>`, `models:/<name>/<version>` or `models:/<model id>`.
+
+    They are where they are when that is a local folder, else fetched. Raises UserError when there is no such model.
+    """
+    form = _FORMS.fullmatch(uri)
+    if form is None:
+        raise UserError(f"'{uri}' is not a model: write models:/<name>@<alias> or models:/<name>/<version>.")
+    client = connect(workspace)
+    try:
+        location = _location(client, form["name"], form["alias"], form["version"])
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
+            raise
+        raise UserError(f"no model {uri} in {client.tracking_uri}; {_known(client, form['name'])}.") from error
+    return Path(download_artifacts(location, tracking_uri=client.tracking_uri))
+
+
+def _location(client: MlflowClient, name: str, alias: str | None, version: str | None) -> str:
+    if alias is None and version is None:
+        return str(client.get_logged_model(name).artifact_location)
+    found = version or client.get_model_version_by_alias(name, alias).version
+    return str(client.get_model_version_download_uri(name, found))
+
+
+def _known(client: MlflowClient, name: str) -> str:
+    for model in client.search_registered_models(f"name = '{name}'"):
+        return f"'{name}' has the aliases {', '.join(sorted(model.aliases)) or 'none'}"
+    names = sorted(model.name for model in client.search_registered_models(max_results=20))
+    return f"it has {', '.join(names) or 'no registered model yet'}"

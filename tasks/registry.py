@@ -1,0 +1,158 @@
+"""Checkpoints and teachers as MLflow models: a LoggedModel with its files, a version of a registered model, its family.
+
+Every step may be repeated: a model that a killed process left unfinished is found by run and stage key.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.exceptions import MlflowException
+
+from tasks.record import Output, StageRecord
+
+Kind = Literal["agent", "teacher"]
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What to register: the files under `directory` of a finished stage, and the stages whose models it is made of."""
+
+    record: StageRecord
+    kind: Kind
+    name: str  # of the registered model
+    directory: str = ""  # inside the stage's directory; "" = all of it
+    step: int = 0  # environment steps
+    tags: Mapping[str, str] | None = None
+    members: Sequence[str] = ()  # stage keys
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version of a registered model."""
+
+    name: str
+    version: str
+    model_id: str
+    sha256: str
+
+    @property
+    def uri(self) -> str:
+        """What `gtr eval`, `gtr play` and MLflow load."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def slug(name: str) -> str:
+    """The name with what MLflow does not take in names and aliases replaced by a dash."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+
+
+def files_under(record: StageRecord, directory: str) -> dict[str, Output]:
+    """The stage's files under `directory`, by path inside it."""
+    prefix = f"{directory.strip('/')}/" if directory else ""
+    return {name.removeprefix(prefix): out for name, out in record.outputs.items() if name.startswith(prefix)}
+
+
+def directory_sha256(record: StageRecord, directory: str = "") -> str:
+    """One digest of the stage's files under `directory`: SHA-256 over the sorted lines `<sha256>  <path>`."""
+    lines = sorted(f"{out['sha256']}  {name}\n" for name, out in files_under(record, directory).items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def register(client: MlflowClient, run: Run, request: ModelRequest, members: Sequence[str]) -> RegisteredVersion:
+    """Log the model of `request` in `run` and register it; `members` are the model ids of what it was made of."""
+    tags = _tags(run, request, members)
+    model = _find_or_create(client, run, request, tags)
+    if model.status != LoggedModelStatus.READY:
+        _place_files(client, model, request)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    logged = {output.model_id for output in run.outputs.model_outputs}
+    if model.model_id not in logged:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, request.step)])
+    if members:
+        client.log_inputs(run.info.run_id, models=[LoggedModelInput(member) for member in members])
+    version = _find_or_create_version(client, request.name, model, tags)
+    alias = f"{slug(run.info.run_name)}-latest"
+    client.set_registered_model_alias(request.name, alias, version)
+    return RegisteredVersion(request.name, version, model.model_id, tags["gtr.sha256"])
+
+
+def _tags(run: Run, request: ModelRequest, members: Sequence[str]) -> dict[str, str]:
+    tags = {
+        **(request.tags or {}),
+        "gtr.run": run.info.run_name,
+        "gtr.run_id": run.info.run_id,
+        "gtr.stage": request.record.stage,
+        "gtr.stage_key": request.record.key,
+        "gtr.iteration": str(request.record.iteration),
+        "gtr.env_steps": str(request.step),
+        "gtr.sha256": directory_sha256(request.record, request.directory),
+    }
+    return {**tags, "gtr.members": ",".join(members)} if members else tags
+
+
+def _find_or_create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[str, str]) -> LoggedModel:
+    experiment, key = run.info.experiment_id, request.record.key
+    of_stage = client.search_logged_models([experiment], filter_string=f"tags.`gtr.stage_key` = '{key}'")
+    model_type = f"gtr-{request.kind}"
+    for model in of_stage:
+        if model.source_run_id == run.info.run_id and model.model_type == model_type:
+            return model
+    name = slug(f"{request.kind}-{request.record.iteration}")
+    return client.create_logged_model(
+        experiment, name=name, source_run_id=run.info.run_id, tags=tags, model_type=model_type
+    )
+
+
+def _find_or_create_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for version in client.search_model_versions(f"name = '{name}' and tags.`gtr.model_id` = '{model.model_id}'"):
+        return str(version.version)
+    created = client.create_model_version(
+        name,
+        # The location, not models:/<id>: MLflow would look that id up in its global store in place of this client's.
+        source=model.artifact_location,
+        run_id=model.source_run_id,
+        tags={**tags, "gtr.model_id": model.model_id},
+        model_id=model.model_id,
+    )
+    return str(created.version)
+
+
+def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest) -> None:
+    """Give the model its files: as hard links where its artifacts are a local folder, else by upload."""
+    source = request.record.directory / request.directory
+    location = urlparse(model.artifact_location)
+    if location.scheme not in ("", "file"):
+        client.log_model_artifacts(model.model_id, str(source))
+        return
+    target = Path(url2pathname(location.path))
+    for name in files_under(request.record, request.directory):
+        link_or_copy(source / name, target / name)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where the file systems differ or have no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copy2(source, target)

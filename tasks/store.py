@@ -1,0 +1,123 @@
+"""The stage store: `<root>/<stage>/<key>/` holds a finished stage, and `stage.json` in it says what it is.
+
+A directory under its key is complete, because it was renamed into place when it was. What is not named by a key (a
+leading dot, `<key>.damaged-1`) is not a stage.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gtr_core.errors import UserError
+from gtr_core.files import read_json, sha256_file
+from tasks.record import Output, StageRecord
+
+MANIFEST = "stage.json"
+
+
+class DamagedStage(UserError):  # noqa: N818 - named for the condition
+    """A published file is missing or is not what was published."""
+
+
+class StageStore:
+    """Finished stages by key; `recompute_damaged` treats a damaged one as absent instead of refusing it."""
+
+    def __init__(self, root: Path, *, recompute_damaged: bool = False) -> None:
+        self.root = root.absolute()
+        self.recompute_damaged = recompute_damaged
+
+    def directory(self, stage: str, key: str) -> Path:
+        """Where the stage is, or would be."""
+        return self.root / stage / key
+
+    def lock_path(self, stage: str, key: str) -> Path:
+        """The lock file of whoever computes the stage."""
+        return self.root / stage / f".{key}.lock"
+
+    def lookup(self, stage: str, key: str) -> StageRecord | None:
+        """The finished stage, its files checked, or None; raises DamagedStage unless `recompute_damaged`."""
+        if not self.directory(stage, key).is_dir():
+            return None
+        try:
+            record = self._read(stage, key)
+            self.verify(record)
+        except DamagedStage:
+            if self.recompute_damaged:
+                return None
+            raise
+        return record
+
+    def manifest(self, record: StageRecord) -> dict[str, Any]:
+        """All of `stage.json`: the record's fields, and config, code, sources, seed and package versions."""
+        manifest: dict[str, Any] = read_json(record.directory / MANIFEST)
+        return manifest
+
+    def verify(self, record: StageRecord) -> None:
+        """Check size and SHA-256 of every file; raises DamagedStage that names the first bad one.
+
+        A digest is computed once a process for a file that stays the same (path, time, size, inode).
+        """
+        for name, expected in record.outputs.items():
+            path = record.directory / name
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                raise _damaged(path, "is missing") from None
+            if stat.st_size != expected["size"]:
+                raise _damaged(path, f"has {stat.st_size} bytes in place of {expected['size']}")
+            if _digest(path, stat.st_mtime_ns, stat.st_size, stat.st_ino) != expected["sha256"]:
+                raise _damaged(path, "does not match its SHA-256")
+
+    def set_aside(self, stage: str, key: str) -> None:
+        """Move what is under the key to `<key>.damaged-<n>`, if anything is; call it with the stage's lock held."""
+        directory = self.directory(stage, key)
+        if directory.exists():
+            aside = (directory.with_name(f"{key}.damaged-{n}") for n in range(1, 1000))
+            directory.rename(next(path for path in aside if not path.exists()))
+
+    def __iter__(self) -> Iterator[StageRecord]:
+        """Every finished stage, files unchecked."""
+        for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
+            key = manifest.parent.name
+            if not key.startswith(".") and "." not in key:
+                yield self._read(manifest.parent.parent.name, key)
+
+    def _read(self, stage: str, key: str) -> StageRecord:
+        directory = self.directory(stage, key)
+        path = directory / MANIFEST
+        try:
+            manifest = read_json(path)
+            known = {field.name for field in fields(StageRecord)}
+            facts = {name: value for name, value in manifest.items() if name in known}
+            record = StageRecord(**{**facts, "state": "reused", "path": str(directory)})
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+            raise _damaged(path, f"cannot be read ({error})") from error
+        if (record.stage, record.key) != (stage, key):
+            raise _damaged(path, f"is of {record.stage} {record.key}")
+        return record
+
+
+def outputs_of(directory: Path) -> dict[str, Output]:
+    """Digest and size of every file under `directory`, by relative path; raises UserError at a link."""
+    outputs = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_symlink():
+            raise UserError(
+                f"a stage holds its own files: {path.name} is a link to {path.readlink()}; copy it instead."
+            )
+        if path.is_file():
+            name = path.relative_to(directory).as_posix()
+            outputs[name] = Output(sha256=sha256_file(path), size=path.stat().st_size)
+    return outputs
+
+
+@lru_cache(maxsize=65536)
+def _digest(path: Path, mtime_ns: int, size: int, inode: int) -> str:
+    return sha256_file(path)
+
+
+def _damaged(path: Path, what: str) -> DamagedStage:
+    return DamagedStage(f"{path} {what}: run the same command with --recompute-damaged to compute its stage again.")

@@ -1,0 +1,118 @@
+"""Stage `warm_start`: the model that every arm of a comparison starts from, and the critic's first fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gtr_core.agent.critic import Critic, fit
+from gtr_core.agent.loading import load_policy, new_tiny, save_base
+from gtr_core.agent.policy import Policy
+from gtr_core.compose import to_dict
+from gtr_core.config import Experiment, RolloutConfig
+from gtr_core.envs import make
+from gtr_core.envs.demos import demonstrations
+from gtr_core.files import write_json
+from gtr_core.rl.gae import gae
+from gtr_core.rollout import collect
+from gtr_core.seeding import derive, torch_generator
+from gtr_core.supervised import imitate
+from gtr_core.turns import Lesson, Rollout
+from tasks.code_version import code_files, code_version
+from tasks.record import StageRecord
+from tasks.stage import run_stage
+from tasks.store import StageStore
+from tasks.workbench import BASE, CRITIC
+
+Report = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+def warm_start(store: StageStore, experiment: Experiment, report: Report = lambda done, total: None) -> StageRecord:
+    """Demonstrations of the solver, supervised steps, and a critic fitted to the start's own play."""
+    slice_ = {name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling", "warm_start", "critic")}
+    slice_["reward_scale"] = experiment.ppo.reward_scale
+    slice_["discount"] = {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda}
+
+    def compute(directory: Path) -> dict[str, float]:
+        torch.set_num_threads(experiment.execution.threads)
+        policy, metrics = _supervise(experiment, directory, report)
+        critic, fitted = _first_critic(policy, experiment)
+        save_file(critic.tensors(), directory / CRITIC)
+        return metrics | fitted | {"env_steps": 0.0}
+
+    return run_stage(
+        store,
+        stage="warm_start",
+        iteration=None,
+        inputs={},
+        config=slice_,
+        code=code_version(__name__),
+        sources=code_files(__name__),
+        seed=experiment.seed,
+        compute=compute,
+    )
+
+
+def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple[Policy, dict[str, float]]:
+    config, seed = experiment.warm_start, experiment.seed
+    if not config.stop_at:
+        write_json(directory / BASE, {"source": experiment.model.source})
+        return load_policy(experiment.model.source, experiment.model, experiment.sampling, seed), {}
+    env = make(experiment.env.id, **({"split": "train"} | dict(experiment.env.kwargs)))
+    demos = demonstrations(env, derive("demos", seed), config.turns)
+    if experiment.model.source == "tiny":
+        texts = [t for d in demos[:400] for t in (d.prompt, d.text)]
+        policy = new_tiny(texts, experiment.model.tiny, experiment.sampling, seed)
+    else:
+        policy = load_policy(experiment.model.source, experiment.model, experiment.sampling, seed)
+        for p in policy.model.parameters():
+            p.requires_grad_(True)
+    lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
+    loss = imitate(
+        policy, lessons, config, torch_generator("imitate", seed), lambda step, _: report(step, config.stop_at)
+    )
+    (directory / "base").mkdir()
+    save_base(policy, directory / "base")
+    write_json(directory / BASE, {"source": "here"})
+    return policy, {"warm_start/loss": loss, "warm_start/demonstrations": float(len(lessons))}
+
+
+def _first_critic(policy: Policy, experiment: Experiment) -> tuple[Critic, dict[str, float]]:
+    """A head starts at zero; a critic of its own is fitted to play of the start: first to plain returns, then, with
+    values to bootstrap from, to lambda-returns."""
+    config, seed = experiment.critic, experiment.seed
+    generator = torch_generator("critic", seed)
+    if config.kind == "head":
+        return Critic(policy.hidden_size, config, generator), {}
+    turns = max(1, experiment.warm_start.critic_turns // experiment.rollout.envs)
+    shape = RolloutConfig(experiment.rollout.envs, turns, experiment.rollout.batch_size)
+    blank = Critic(_feature_width(policy, experiment), config, generator)
+    played = collect(policy, blank, "vision", experiment.env, shape, ("critic", seed))
+    features = played.features[played.picture_N]
+    critic = Critic(features.shape[1], config, generator)
+    critic.standardise(features)
+    explained = 0.0
+    for lam in (1.0, experiment.ppo.gae_lambda):
+        returns = _returns(played, critic, lam, experiment)
+        for _ in range(config.window):
+            explained = fit(critic, features, returns, config, generator)
+    return critic, {"critic/explained_variance": explained, "warm_start/critic_turns": float(played.size)}
+
+
+def _feature_width(policy: Policy, experiment: Experiment) -> int:
+    env = make(experiment.env.id, **dict(experiment.env.kwargs))
+    observation = env.reset(0)
+    return int(policy.vision_features([policy.encode(observation.image, "")]).shape[1])
+
+
+@torch.no_grad()
+def _returns(played: Rollout, critic: Critic, lam: float, experiment: Experiment) -> torch.Tensor:
+    values = critic(played.features[played.picture_N]).view_as(played.reward_T_E)
+    reward = played.reward_T_E * experiment.ppo.reward_scale
+    return gae(reward, values, played.done_T_E, values[-1], experiment.ppo.gamma, lam)[1].flatten()
+
+
+def critic_width(start: StageRecord) -> int:
+    """The number of features of a warm start's critic."""
+    return int(load_file(start.directory / CRITIC)["mean"].shape[0])

@@ -1,0 +1,77 @@
+"""The model of a run, loaded once a process and handed from stage to stage; each stage sets the weights it needs."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gtr_core.agent.critic import Critic
+from gtr_core.agent.loading import base_tensors, load_policy
+from gtr_core.agent.policy import Policy
+from gtr_core.checkpoint import read_weights
+from gtr_core.compose import to_dict
+from gtr_core.config import Experiment
+from gtr_core.files import read_json
+from tasks.record import StageRecord
+
+BASE, CRITIC, OPTIMISER = "base.json", "critic.safetensors", "optimizer.safetensors"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A policy at its start, and the start's own weights where training can move them."""
+
+    policy: Policy
+    start: dict[str, Tensor]  # fp32, by base names: what merges are relative to
+    fresh: dict[str, Tensor]  # the trainable weights at the start
+
+    def agent(self, record: StageRecord | None) -> Policy:
+        """The policy with the weights of an update, or of the start."""
+        self.policy.load(self.fresh if record is None else read_weights(record.directory / "agent"))
+        return self.policy
+
+    def teacher(self, record: StageRecord | None) -> dict[str, Tensor]:
+        """Dense weights of a merge; before the first one the teacher is the start (PAPER.md 1.4, invariant 10)."""
+        return self.start if record is None else read_weights(record.directory / "teacher")
+
+
+def base_of(start: StageRecord) -> str:
+    """The directory or hub id of a warm start's model."""
+    source = str(read_json(start.directory / BASE)["source"])
+    return str(start.directory / "base") if source == "here" else source
+
+
+def workbench(start: StageRecord, experiment: Experiment) -> Workbench:
+    """The model of a warm start, loaded or remembered."""
+    torch.set_num_threads(experiment.execution.threads)
+    return _load(base_of(start), experiment)
+
+
+@lru_cache(maxsize=1)
+def _remember(source: str, key: str) -> list[Workbench]:
+    return []
+
+
+def _load(source: str, experiment: Experiment) -> Workbench:
+    # A config holds dicts and cannot be hashed: its text can.
+    slot = _remember(source, repr((experiment.model, experiment.sampling, experiment.seed)))
+    if not slot:
+        policy = load_policy(source, experiment.model, experiment.sampling, experiment.seed)
+        slot.append(Workbench(policy, base_tensors(policy), policy.weights()))
+    return slot[0]
+
+
+def card_settings(experiment: Experiment) -> dict[str, Any]:
+    """What a checkpoint's card says of the configuration: enough to load it and play."""
+    return {name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling")}
+
+
+def load_critic(directory: Path, experiment: Experiment, features: int) -> Critic:
+    """The critic of a stage's directory."""
+    critic = Critic(features, experiment.critic, torch.Generator())
+    critic.restore(load_file(directory / CRITIC))
+    return critic

@@ -1,0 +1,156 @@
+"""A tracking server that is away, comes, and is written to by many."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.mlflow_store import tracking_uri
+from tasks.store import StageStore
+from tasks.tracking import Tracker
+
+from .test_tracking import stage, tracker
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address at which no server listens yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    return uri
+
+
+@pytest.fixture
+def serve(workspace: Path, address: str) -> Iterator[object]:
+    """Start an MLflow server at the address; it is stopped after the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        port = address.rpartition(":")[2]
+        store = [
+            "--backend-store-uri",
+            f"sqlite:///{workspace}/mlflow.db",
+            "--artifacts-destination",
+            f"{workspace}/remote",
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "--workers",
+            "1",
+            *store,
+        ]
+        started.append(subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL))
+        until = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=2)
+                return
+            except OSError:
+                assert time.monotonic() < until
+                time.sleep(0.2)
+
+    yield start
+    for server in started:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_while_the_server_is_away(
+    workspace: Path, serve: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StageStore(workspace / "store")
+    run = tracker(workspace)
+    started = time.monotonic()
+    agent = stage(store, "update", 1)
+    assert (
+        run.register_model(agent, kind="agent", name="gtr-agent-points", directory=agent.directory / "model", step=100)
+        is None
+    )
+    for iteration in (1, 2):
+        run.deliver(stage(store, "update", iteration))
+    teacher = stage(store, "merge", 1, {"members": [agent]})
+    run.register_model(
+        teacher, kind="teacher", name="gtr-teacher-points", directory=teacher.directory / "model", members=[agent.key]
+    )
+    run.finish("FINISHED")
+    assert time.monotonic() - started < 10, "a server that is away costs little"
+    assert (run.pending, run.failures, run.run_id) == (5, 1, None)
+    assert "MLflow is away" in caplog.text
+
+    serve()  # type: ignore[operator]
+    again = Tracker.reopen(workspace, "key-1")
+    assert again.pending == 0 and again.run_id
+    client = MlflowClient(tracking_uri(workspace))
+    mlflow_run = client.get_run(again.run_id)
+    assert mlflow_run.info.status == "FINISHED"
+    points = client.get_metric_history(again.run_id, "update/loss")
+    assert [point.step for point in points] == [100, 101, 102, 200, 201, 202]
+    assert len(mlflow_run.inputs.model_inputs) == 1 and len(mlflow_run.outputs.model_outputs) == 2
+    stored = list((workspace / "remote").rglob("weights.bin"))
+    assert len(stored) == 2, "a server's artifacts are uploaded"
+    assert (
+        client.get_model_version_by_alias("gtr-teacher-points", "kl-seed-1-latest").tags["gtr.stage_key"] == teacher.key
+    )
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tasks.environment import quiet_environment
+workspace = Path(sys.argv[1])
+quiet_environment(workspace)
+from tasks.metrics import MetricWriter
+from tasks.stage import run_stage
+from tasks.store import StageStore
+from tasks.tracking import Tracker
+tracker = Tracker(workspace, experiment="cards", run_name=sys.argv[2], run_key=sys.argv[2])
+def compute(directory):
+    writer = MetricWriter(directory)
+    for step in range(50):
+        writer.log({f"m{part}": step for part in range(10)}, step=step)
+    (directory / "weights.bin").write_text(sys.argv[2])
+    return {}
+for iteration in range(4):
+    record = run_stage(StageStore(workspace / "store"), stage="update", iteration=iteration, inputs={},
+                       config={"run": sys.argv[2]}, code="c", seed=0, compute=compute)
+    tracker.register_model(record, kind="agent", name="gtr-agent-points", directory=record.directory, step=iteration)
+    tracker.deliver(record)
+assert tracker.pending == 0, tracker.pending
+tracker.finish("FINISHED")
+"""
+
+
+@pytest.mark.slow
+def test_four_runs_at_once_create_one_store_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    names = ["a", "b", "c", "d"]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name]) for name in names]
+    assert [writer.wait(timeout=300) for writer in writers] == [0, 0, 0, 0]
+    client = MlflowClient(tracking_uri(tmp_path), tracking_uri(tmp_path))
+    experiment = client.get_experiment_by_name("cards")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == names
+    for run in runs:
+        # Every iteration logs steps 0 to 49 anew: 4 x 50 points a metric, told apart by their times.
+        assert len(client.get_metric_history(run.info.run_id, "m7")) == 200
+        assert len(run.outputs.model_outputs) == 4
+    assert len(client.search_model_versions("name = 'gtr-agent-points'")) == 16
