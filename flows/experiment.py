@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -14,6 +13,7 @@ from tasks.evaluate import evaluate
 from tasks.guide import guide
 from tasks.merge import mean, merge
 from tasks.record import StageRecord
+from tasks.registry import Kind
 from tasks.rollout import rollout
 from tasks.stage import stage_task
 from tasks.store import StageStore
@@ -21,7 +21,7 @@ from tasks.tracking import Tracker
 from tasks.update import update
 from tasks.warm_start import warm_start
 
-MODELS = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
+MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
 
 
 def run_experiment(run: Run, store: StageStore, tracker: Tracker) -> list[StageRecord]:
@@ -77,7 +77,6 @@ class _Stage:
     def __init__(self, run: Run, tracker: Tracker) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
         self.records: list[StageRecord] = []
-        self.models: dict[str, str] = {}  # stage key -> MLflow model id
         self.journal.write("plan", stages=plan(run.experiment))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
@@ -95,22 +94,15 @@ class _Stage:
         if done % 10 == 0:
             self.journal.write("step", fraction=done / total)
 
-    def _register(self, record: StageRecord, kind: str) -> None:
-        members = record.inputs.get("members", [])
-        settings: dict[str, Any] = {"method": self.run.experiment.method}
-        model_id = self.tracker.register_model(
+    def _register(self, record: StageRecord, kind: Kind) -> None:
+        experiment, merge = self.run.experiment, self.run.experiment.merge
+        how = {"merge": merge.method, "density": merge.density, "weights": merge.weights} if kind == "teacher" else {}
+        self.tracker.register_model(
             record,
             kind=kind,
+            name=f"gtr-{kind}-{experiment.name}",
             directory=record.directory / kind,
-            name=f"gtr-{kind}-{_slug(self.run.experiment)}",
-            tags={f"gtr.{k}": str(v) for k, v in settings.items()},
             step=int(record.metrics["env_steps"]),
-            members=[self.models[m] for m in members if m in self.models],
+            tags={"gtr.method": experiment.method, **{f"gtr.{k}": str(v) for k, v in how.items()}},
+            members=record.inputs.get("members", ()),
         )
-        if model_id is not None:
-            self.models[record.key] = model_id
-
-
-def _slug(experiment: Experiment) -> str:
-    """The environment's name in registered models: `points24`, or the short name that the config gives."""
-    return Path(experiment.env.id).name.split("-v")[0].lower()

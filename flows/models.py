@@ -14,7 +14,7 @@ from gtr_core.compose import read_yaml
 from gtr_core.config import EnvConfig, ModelConfig, SamplingConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
-from tasks.registry import download
+from tasks.registry import model_directory
 from tasks.store import StageStore
 from tasks.workbench import BASE, base_of
 
@@ -38,7 +38,7 @@ def find_model(text: str) -> Model:
     """
     home = workspace()
     if text.startswith("models:/"):
-        directory = download(home, text)
+        directory = model_directory(home, text)
     elif (Path(text) / CARD).is_file():
         directory = Path(text)
     elif (Path(text) / "agent" / CARD).is_file() or (Path(text) / "teacher" / CARD).is_file():

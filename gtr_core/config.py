@@ -114,6 +114,7 @@ class WarmStartConfig:
     batch_size: int = 32
     lr: float = 2e-3
     turns: int = 4096  # demonstrated turns
+    variants: list[dict[str, Any]] = field(default_factory=lambda: [{}])  # changes of the env's arguments, equal parts
     critic_turns: int = 0  # turns played by the start to fit the critic before any RL
 
     def __post_init__(self) -> None:

@@ -59,10 +59,12 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
     if not config.stop_at:
         write_json(directory / BASE, {"source": experiment.model.source})
         return load_policy(experiment.model.source, experiment.model, experiment.sampling, seed), {}
-    env = make(experiment.env.id, **({"split": "train"} | dict(experiment.env.kwargs)))
-    demos = demonstrations(env, derive("demos", seed), config.turns)
+    demos = []
+    for i, variant in enumerate(config.variants):
+        env = make(experiment.env.id, **({"split": "train"} | dict(experiment.env.kwargs) | dict(variant)))
+        demos += demonstrations(env, derive("demos", seed, i), config.turns // len(config.variants))
     if experiment.model.source == "tiny":
-        texts = [t for d in demos[:400] for t in (d.prompt, d.text)]
+        texts = [t for d in demos[:: max(1, len(demos) // 400)] for t in (d.prompt, d.text)]
         policy = new_tiny(texts, experiment.model.tiny, experiment.sampling, seed)
     else:
         policy = load_policy(experiment.model.source, experiment.model, experiment.sampling, seed)

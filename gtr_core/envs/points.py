@@ -31,6 +31,8 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         exact: count with rationals; the reference's floats lose 8/(3-8/3).
         solvable_only: deal only hands that make the target.
         split: deal only hands of this split; None deals all.
+        split_target: the target by which hands are split; None = this one. Practice on other targets keeps clear of the
+            hands held out for this one.
         layout: `reference` (300 by 300) or `compact` (28-pixel cells).
         truncate_on_illegal: a reward of -1 ends the episode, as the released training wrapper has it (PAPER.md 3.7).
         max_turns: truncate after so many turns; None leaves it to the formula's limit.
@@ -51,6 +53,7 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         exact: bool = False,
         solvable_only: bool = False,
         split: str | None = None,
+        split_target: int | None = None,
         layout: str = "reference",
         truncate_on_illegal: bool = False,
         max_turns: int | None = None,
@@ -78,7 +81,7 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         self.actions = (*numbers, *operators, "=")
         self.action_space = gymnasium.spaces.Discrete(len(self.actions))
         self._painter = formula_table(layout, n_cards, longest=self.limit + 1 + n_cards, one_line="(" not in operators)
-        self._split_target = target  # a drifting target must not move hands between the splits
+        self._split_target = target if split_target is None else split_target  # a drifting target moves no hand
         self.cards: tuple[str, ...] = ()
         self.formula: list[int | str] = []
         self.turns = 0

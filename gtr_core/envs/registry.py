@@ -32,12 +32,15 @@ def environments() -> tuple[str, ...]:
     return tuple(_GAMES)
 
 
-def make(env_id: str, *, parser: str = "json", drift: Schedule | None = None, **kwargs: Any) -> TextEnv:
+def make(
+    env_id: str, *, parser: str = "json", prompt: str = "full", drift: Schedule | None = None, **kwargs: Any
+) -> TextEnv:
     """Make a registered environment that is spoken to in text.
 
     Args:
         env_id: one of `environments()`.
         parser: how answers are read, `json` or `reference` (PAPER.md 3.5).
+        prompt: `full`, or `brief` for the changing part alone (a tiny model learns its one game by heart).
         drift: what changes with the iteration, and when (see `NonStationary`); None for a world that stays.
         kwargs: the environment's own parameters.
     """
@@ -48,4 +51,4 @@ def make(env_id: str, *, parser: str = "json", drift: Schedule | None = None, **
         env = NonStationary(env, drift)
     module, name = _GAMES[env_id].split(":")
     game: Callable[[Any], Game] = getattr(import_module(module), name)
-    return TextEnv(str(env.spec.name), env, game(env.unwrapped), parser=parser)
+    return TextEnv(str(env.spec.name), env, game(env.unwrapped), parser=parser, prompt=prompt)

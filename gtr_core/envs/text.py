@@ -73,6 +73,10 @@ class Game(Protocol):
         """The prompt of this state."""
         ...
 
+    def brief(self) -> str:
+        """What of the prompt changes from state to state, for a model that learns its one game by heart."""
+        ...
+
     def oracle(self) -> dict[str, object] | None:
         """The fields of a right answer; None when nothing wins any more."""
         ...
@@ -85,7 +89,9 @@ class Game(Protocol):
 class TextEnv:
     """One gymnasium environment spoken to in text."""
 
-    def __init__(self, name: str, env: gymnasium.Env[Any, Any], game: Game, *, parser: str = "json") -> None:
+    def __init__(self, name: str, env: gymnasium.Env[Any, Any], game: Game, *, parser: str = "json", prompt: str = "full") -> None:
+        if prompt not in ("full", "brief"):
+            raise ValueError(f"prompt={prompt!r} is not known: choose full or brief")
         if parser not in ("json", "reference"):
             raise ValueError(f"parser={parser!r} is not known: choose json or reference")
         self.name = name
@@ -96,6 +102,7 @@ class TextEnv:
         self.episode_return = 0.0
         self.turns = 0
         self._parser = parser
+        self._prompt = game.prompt if prompt == "full" else game.brief
         self._running = False
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> Observation:
@@ -104,7 +111,7 @@ class TextEnv:
         self.episode_return = 0.0
         self.turns = 0
         self._running = True
-        self.observation = Observation(image, self.game.prompt())
+        self.observation = Observation(image, self._prompt())
         return self.observation
 
     def set_iteration(self, iteration: int) -> None:
@@ -122,7 +129,7 @@ class TextEnv:
         self.episode_return += float(reward)
         self.turns += 1
         self._running = not (terminated or truncated)
-        self.observation = Observation(image, self.game.prompt())
+        self.observation = Observation(image, self._prompt())
         return Outcome(answer, float(reward), terminated, truncated, bool(info["won"]), thought)
 
     def read(self, text: str, rng: np.random.Generator) -> Answer:

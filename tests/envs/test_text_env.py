@@ -55,6 +55,9 @@ class CoinGame:
     def __init__(self, env: CoinEnv) -> None:
         self._env = env
 
+    def brief(self) -> str:
+        return "?"
+
     def prompt(self) -> str:
         return "Is the picture dark or light?"
 

@@ -27,6 +27,10 @@ class BlackjackGame:
             '"action": "your action"}'
         )
 
+    def brief(self) -> str:
+        """All of the state stands in the picture."""
+        return "Stand or hit?"
+
     def oracle(self) -> dict[str, object]:
         """The total, the dealer's card, and the action of the higher expectation."""
         action = self._best()

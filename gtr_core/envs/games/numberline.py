@@ -25,6 +25,10 @@ class NumberLineGame:
             '"thoughts": "which of the two is greater, and so which action", "action": "your action"}'
         )
 
+    def brief(self) -> str:
+        """All of the state stands in the picture."""
+        return "Reach the target."
+
     def oracle(self) -> dict[str, object]:
         """Both numbers and the sign that leads from one to the other."""
         env = self._env

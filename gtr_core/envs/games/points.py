@@ -41,6 +41,10 @@ class PointsGame:
             f"Current formula: {env.text}"
         )
 
+    def brief(self) -> str:
+        """The target and the current formula."""
+        return f"Make {self._env.target}. Current formula: {self._env.text}"
+
     def oracle(self) -> dict[str, object] | None:
         """The solver's plan and its next piece."""
         rest = self._env.continuation()
