@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -50,9 +51,15 @@ def run(
     recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
+    from flows.runs import workspace
+    from gtr_core.compose import load_experiment
+
+    experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
+    workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
     from flows.launch import launch
 
-    record = launch(config, overrides or [], recompute_damaged=recompute_damaged, show=not as_json)
+    command = shlex.join(["gtr", "run", str(config), *(overrides or [])])
+    record = launch(experiment, command, recompute_damaged=recompute_damaged, show=not as_json)
     if as_json:
         print(json.dumps(record, sort_keys=True))
 

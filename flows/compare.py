@@ -131,8 +131,8 @@ def print_table(runs: Sequence[Run]) -> None:
     console = Console()
     console.print(shown)
     console.print(
-        "return, valid, thought right (all thought fields, by the solver) and diversity (distinct thoughts a turn) are of "
-        "sampled play; seconds are the run's computed stages, shared ones included.",
+        "return, valid, thought right (all thought fields, by the solver) and diversity (distinct thoughts a turn) "
+        "are of sampled play; seconds are the run's computed stages, shared ones included.",
         markup=False,
     )
 

@@ -81,7 +81,8 @@ def _compute(todo: list[Arm], jobs: int, console: Console) -> None:
     from flows.server import prefect_server
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    waiting, running = list(todo), []
+    waiting = list(todo)
+    running: list[Arm] = []
     with ExitStack() as stack:
         with console.status("Starting Prefect's server and MLflow's store"):
             stack.enter_context(prefect_server(todo[0].run.workspace))

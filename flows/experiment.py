@@ -83,7 +83,8 @@ class _Stage:
         self.journal.write("start", stage=name)
         record = stage_task(name, partial(function, *arguments))
         self.records.append(record)
-        self.tracker.deliver(record)
+        model = record.inputs.get("model")
+        self.tracker.deliver(record, evaluates=next((r for r in self.records if r.key == model), None))
         if kind := MODELS.get(record.stage):
             self._register(record, kind)
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds)

@@ -1,4 +1,4 @@
-"""The journal of a run: one JSON line an event, so that any process can show how far a run is and how long it has left."""
+"""The journal of a run: one JSON line an event, so that any process can show how far it is and how long it has left."""
 
 import json
 import os

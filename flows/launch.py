@@ -1,7 +1,6 @@
 """`gtr run`: one experiment in this process, under the run's lock, with a Prefect API and the MLflow store at hand."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +10,8 @@ from flows.journal import Journal
 from flows.runs import RECORD, Run, open_run, workspace
 from flows.server import prefect_server
 from gtr_core.agent.loading import pick_device
-from gtr_core.compose import flatten, load_experiment, to_dict
+from gtr_core.compose import flatten, to_dict
+from gtr_core.config import Experiment
 from gtr_core.errors import UserError
 from gtr_core.files import write_json
 from gtr_core.locks import exclusive
@@ -24,14 +24,13 @@ console = Console(stderr=True)
 
 
 def launch(
-    config: Path, overrides: Sequence[str], *, recompute_damaged: bool = False, show: bool = True
+    experiment: Experiment, command: str, *, recompute_damaged: bool = False, show: bool = True
 ) -> dict[str, Any]:
     """Run or resume an experiment; its final record.
 
     Raises:
-        UserError: a mistake in the configuration, a damaged stage, a full disk.
+        UserError: a device that is not there, a damaged stage, a full disk.
     """
-    experiment = load_experiment(config, overrides)
     pick_device(experiment.model.device)
     run = open_run(experiment, workspace())
     console.print(f"run {run.key}", markup=False, highlight=False)
@@ -55,7 +54,7 @@ def launch(
             raise
         finally:
             tracker.finish(status)  # type: ignore[arg-type]
-        record = final_record(run, tracker, records)
+        record = final_record(run, tracker, records, command)
         write_json(run.directory / RECORD, record)
         journal.write("finished")
     if show:
@@ -80,7 +79,7 @@ def open_tracker(run: Run) -> Tracker:
     )
 
 
-def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord]) -> dict[str, Any]:
+def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], command: str) -> dict[str, Any]:
     """The run in one JSON object: its stages, its last metrics, its agent and its teacher."""
     metrics: dict[str, float] = {}
     for record in records:
@@ -88,6 +87,7 @@ def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord]) -> 
     last: dict[str, StageRecord] = {MODELS[r.stage]: r for r in records if r.stage in MODELS}
     return {
         "run": run.key,
+        "command": command,
         "name": run.name,
         "method": run.experiment.method,
         "seed": run.experiment.seed,

@@ -14,7 +14,7 @@ from gtr_core.compose import read_yaml
 from gtr_core.config import EnvConfig, ModelConfig, SamplingConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
-from tasks.registry import model_directory
+from tasks.model_uri import model_directory
 from tasks.store import StageStore
 from tasks.workbench import BASE, base_of
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from flows.compare import curves, table
+from flows.compare import curves, read_record, table
 from flows.runs import Run
 
 COLOURS = {"ppo": "#6b7280", "turbo_sft": "#d97706", "turbo_kl": "#2563eb"}
@@ -45,6 +45,7 @@ def render(runs: Sequence[Run]) -> str:
     starts = data[(data.metric == "ppo/ratio_start_error")]
     return environment.get_template("report.html").render(
         runs=runs,
+        records=[read_record(run) for run in runs],
         rows=rows,
         charts=charts,
         ratio_error=f"{starts.value.max():.1e}" if len(starts) else "not measured",

@@ -1,4 +1,4 @@
-"""Runs of a workspace: `<workspace>/runs/<name>-<key>/` holds a run's configuration, its journal and its final record."""
+"""Runs of a workspace: `<workspace>/runs/<name>-<key>/` holds a run's configuration, its journal and final record."""
 
 import difflib
 import hashlib

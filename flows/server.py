@@ -89,7 +89,7 @@ def _running(folder: Path) -> str | None:
         same = psutil.Process(server["pid"]).create_time() == server["started"]
     except psutil.NoSuchProcess:
         return None
-    return str(server["url"]) if same and _healthy(server["url"], timeout=10) else None
+    return str(server["url"]) if same and answers(server["url"], timeout=10) else None
 
 
 def _start(workspace: Path) -> str:
@@ -115,7 +115,8 @@ def _start(workspace: Path) -> str:
     raise ServerFailedError(f"the Prefect server did not start: {lines[-1]} (all of it is in {log}).")
 
 
-def _healthy(url: str, timeout: float) -> bool:
+def answers(url: str, timeout: float = 10) -> bool:
+    """Whether a Prefect API is healthy at the URL."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
     try:
         connection.request("GET", "/api/health")
@@ -134,7 +135,7 @@ def supervise(workspace: Path) -> None:
     url = f"http://127.0.0.1:{port}/api"
     server = _serve(port)
     try:
-        while not _healthy(url, timeout=2):
+        while not answers(url, timeout=2):
             if server.poll() is not None:
                 sys.exit(f"the server exited with {server.returncode} at its start")
             time.sleep(_POLL_S)

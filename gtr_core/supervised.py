@@ -43,7 +43,7 @@ def imitate(
         for group in optimiser.param_groups:
             group["lr"] = config.lr * scale
         loss = imitation_loss(policy, batch) / sum(map(taught_tokens, batch))
-        loss_a_token = float(loss)
+        loss_a_token = float(loss.detach())
         if not math.isfinite(loss_a_token):
             raise NonFiniteError(f"the imitation loss is {loss_a_token} at step {step}.")
         optimiser.zero_grad()

@@ -30,7 +30,9 @@ Report = Callable[[int, int], None]  # (steps done, steps in all)
 
 def warm_start(store: StageStore, experiment: Experiment, report: Report = lambda done, total: None) -> StageRecord:
     """Demonstrations of the solver, supervised steps, and a critic fitted to the start's own play."""
-    slice_ = {name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling", "warm_start", "critic")}
+    slice_: dict[str, object] = {
+        name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling", "warm_start", "critic")
+    }
     slice_["reward_scale"] = experiment.ppo.reward_scale
     slice_["discount"] = {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda}
 

@@ -16,6 +16,9 @@ class Critic(nn.Module):
     in every iteration.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, features: int, config: CriticConfig, generator: torch.Generator) -> None:
         super().__init__()
         widths = [features, 1024, 512, 1] if config.kind == "head" else [features, config.hidden, config.hidden, 1]
@@ -37,13 +40,14 @@ class Critic(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Values (B,) of features (B, F), fp32."""
         standard = (features.float() - self.mean) / self.deviation
-        return self.net(standard)[..., 0]
+        values: Tensor = self.net(standard)
+        return values[..., 0]
 
     def standardise(self, features: Tensor) -> None:
         """Set mean and deviation from features (N, F); constant features keep deviation 1."""
-        self.mean.copy_(features.mean(0))  # type: ignore[operator]
+        self.mean.copy_(features.mean(0))
         spread = features.std(0)
-        self.deviation.copy_(torch.where(spread > 1e-4, spread, 1.0))  # type: ignore[operator]
+        self.deviation.copy_(torch.where(spread > 1e-4, spread, 1.0))
 
     def tensors(self) -> dict[str, Tensor]:
         """A copy of its state on the CPU."""

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.tiny import TinyProcessor, build_tiny
@@ -50,6 +51,7 @@ def new_tiny(texts: Sequence[str], config: TinyConfig, sampling: SamplingConfig,
 
 def save_base(policy: Policy, directory: Path) -> None:
     """Write model and processor as transformers does: safetensors and JSON."""
+    disable_progress_bar()
     policy.model.save_pretrained(directory)  # type: ignore[operator]
     if isinstance(policy.processor, TinyProcessor):
         policy.processor.save(directory)
@@ -69,6 +71,7 @@ def load_policy(source: str, model: ModelConfig, sampling: SamplingConfig, seed:
     Raises:
         ConfigError: nothing loadable is there, or its processor has no picture part.
     """
+    disable_progress_bar()
     device = pick_device(model.device)
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(

@@ -36,7 +36,7 @@ class Scores:
 class Policy:
     """A vision-language model, its processor and the settings that its answers are drawn with."""
 
-    def __init__(self, model: nn.Module, processor: Any, train: str, sampling: SamplingConfig) -> None:
+    def __init__(self, model: Any, processor: Any, train: str, sampling: SamplingConfig) -> None:
         self.model, self.processor, self.train_what, self.sampling = model.eval(), processor, train, sampling
         self.tokenizer = processor.tokenizer
         self.device = next(model.parameters()).device

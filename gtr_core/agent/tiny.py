@@ -114,7 +114,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int = 2048) -> PreTrainedT
 def build_tiny(
     texts: Sequence[str], config: TinyConfig, seed: int
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, TinyProcessor]:
-    """A randomly initialised tiny Qwen2.5-VL and its processor; the same `texts`, `config` and `seed` give the same bytes."""
+    """A randomly initialised tiny Qwen2.5-VL and its processor; the same arguments give the same bytes."""
     tokenizer = train_tokenizer(texts)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in SPECIAL.items()}
     head_dim = config.hidden // config.heads

@@ -89,7 +89,9 @@ class Game(Protocol):
 class TextEnv:
     """One gymnasium environment spoken to in text."""
 
-    def __init__(self, name: str, env: gymnasium.Env[Any, Any], game: Game, *, parser: str = "json", prompt: str = "full") -> None:
+    def __init__(
+        self, name: str, env: gymnasium.Env[Any, Any], game: Game, *, parser: str = "json", prompt: str = "full"
+    ) -> None:
         if prompt not in ("full", "brief"):
             raise ValueError(f"prompt={prompt!r} is not known: choose full or brief")
         if parser not in ("json", "reference"):

@@ -13,8 +13,8 @@ def summarise(episodes: Sequence[Episode]) -> dict[str, float]:
     `success_rate` counts episodes won and `positive_return_rate` those of return > 0, which the released code calls
     success (PAPER.md 3.6, invariant 38). `thought_accuracy` is the share of judged turns in which every field of the
     thought is right by the solver; `thought_<field>` the same by field. Turns without a winning continuation have no
-    right plan and are judged by the other fields. `thought_distinct` is the number of different thoughts over the number
-    of turns; self-BLEU and distinct-2 are of the thoughts, of which the fixed JSON words are a part.
+    right plan and are judged by the other fields. `thought_distinct` is the number of different thoughts over that of
+    turns; self-BLEU and distinct-2 are of the thoughts, of which the fixed JSON words are a part.
     """
     n = len(episodes)
     wins = sum(e.won for e in episodes)

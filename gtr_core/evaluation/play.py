@@ -62,7 +62,17 @@ def _play_batch(policy: Policy, episodes: EpisodeSet, index: list[int], greedy: 
             thought = text[: read.action_start]
             turns[j].append((text, thought, read.valid, read.legal, dict(outcome.thought), len(answer)))
             if outcome.terminated or outcome.truncated:
-                columns = zip(*turns[j], strict=True)
+                texts, thought_texts, valid, legal, thoughts, tokens = zip(*turns[j], strict=True)
                 ended = "terminated" if outcome.terminated else "truncated"
-                done[j] = Episode(outcome.won, envs[j].episode_return, *columns, ended=ended)
+                done[j] = Episode(
+                    won=outcome.won,
+                    episode_return=envs[j].episode_return,
+                    texts=texts,
+                    thought_texts=thought_texts,
+                    valid=valid,
+                    legal=legal,
+                    thoughts=thoughts,
+                    tokens=tokens,
+                    ended=ended,
+                )
     return [done[j] for j in range(len(index))]

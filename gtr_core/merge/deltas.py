@@ -46,6 +46,8 @@ def lora_deltas(adapter: Mapping[str, Tensor], rank: int, alpha: float) -> dict[
         a = next((t for n, t in own.items() if n.startswith(".lora_A")), None)
         b = next((t for n, t in own.items() if n.startswith(".lora_B")), None)
         if a is None or b is None or len(own) != 2:
-            raise ValueError(f"the adapter of '{module}' is not a pair of A and B: {', '.join(sorted(own)) or 'nothing'}")
+            raise ValueError(
+                f"the adapter of '{module}' is not a pair of A and B: {', '.join(sorted(own)) or 'nothing'}"
+            )
         deltas[f"{module}.weight"] = b.float() @ a.float() * (alpha / rank)
     return deltas

@@ -9,7 +9,7 @@ def sma(n: int) -> list[float]:
 
 
 def ema(n: int, alpha: float) -> list[float]:
-    """The unrolled recursion merged_k = alpha * theta_k + (1 - alpha) * merged_{k-1}, merged_1 = theta_1 (PAPER.md 1.4).
+    """The unrolled recursion merged_k = alpha * theta_k + (1 - alpha) * merged_{k-1}, merged_1 = theta_1 (1.4).
 
     Weight alpha * (1 - alpha)^(n-i) for i = 2..n and (1 - alpha)^(n-1) for the first; they sum to 1.
     """

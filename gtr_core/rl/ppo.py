@@ -28,8 +28,8 @@ def policy_loss(
 ) -> PolicyLoss:
     """Clipped surrogate (PAPER.md 1.2), summed over the microbatch.
 
-    `ratio=answer`: r = exp(sum_l w_l (logp_l - old_l)), one term a turn, with the turn's advantage (the weighted mean of
-    its tokens'). `ratio=token`: r_l = exp(logp_l - old_l), one term a token, weighted by w_l.
+    `ratio=answer`: r = exp(sum_l w_l (logp_l - old_l)), one term a turn, with the turn's advantage (the weighted
+    mean of its tokens'). `ratio=token`: r_l = exp(logp_l - old_l), one term a token, weighted by w_l.
 
         L = -sum min(r A, clip(r, 1 - c, 1 + c) A);  where any r exceeds the guard, the clipped term alone.
 

@@ -152,13 +152,13 @@ class Trainer:
                     value, rollout.value_T_E.flatten()[micro].to(device), return_N[micro].to(device), config.value_clip
                 )
                 loss = loss + config.value_coef * value_part / len(minibatch)
-                statistics.add("ppo/value_loss", float(value_part), len(index))
+                statistics.add("ppo/value_loss", float(value_part.detach()), len(index))
             _finite(loss, "the PPO loss")
             loss.backward()
             change = (old - scores.logp_B_R.detach()) * scores.mask_B_R
             divergence += float((torch.expm1(-change) + change).sum())
             error = max(error, float((policy_part.ratio - 1).abs().max()))
-            statistics.add("ppo/policy_loss", float(policy_part.total), float(weight.sum()))
+            statistics.add("ppo/policy_loss", float(policy_part.total.detach()), float(weight.sum()))
             statistics.add("ppo/clip_fraction", float(policy_part.clipped.sum()), policy_part.clipped.numel())
             statistics.top("ppo/ratio_max", float(policy_part.ratio.max()))
             statistics.add("ppo/entropy", float(scores.entropy_B_R.sum()), float(scores.mask_B_R.sum()))
@@ -175,7 +175,9 @@ class Trainer:
         for micro in drawn.split(self.config.microbatch):
             loss = imitation_loss(self.policy, [guidance.lessons[i] for i in micro.tolist()])
             statistics.add(
-                "guidance/sft_loss", float(loss), sum(taught_tokens(guidance.lessons[i]) for i in micro.tolist())
+                "guidance/sft_loss",
+                float(loss.detach()),
+                sum(taught_tokens(guidance.lessons[i]) for i in micro.tolist()),
             )
             part = guidance.sft_weight * loss / max(tokens, 1)
             _finite(part, "the imitation loss")
