@@ -12,6 +12,7 @@ from flows.server import prefect_server
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import Experiment
+from gtr_core.envs.check import check_env
 from gtr_core.errors import UserError
 from gtr_core.files import write_json
 from gtr_core.locks import exclusive
@@ -32,6 +33,7 @@ def launch(
         UserError: a device that is not there, a damaged stage, a full disk.
     """
     pick_device(experiment.model.device)
+    check_env(experiment.env.id, experiment.env.kwargs)
     run = open_run(experiment, workspace())
     console.print(f"run {run.key}", markup=False, highlight=False)
 

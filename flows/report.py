@@ -74,6 +74,6 @@ def chart(data: pd.DataFrame, title: str, ylabel: str, metrics: Sequence[tuple[s
         axes.grid(alpha=0.25)
         axes.legend(fontsize=7, frameon=False)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]

@@ -1,0 +1,85 @@
+"""A real experiment, small enough for a test: three processes' worth of Prefect, MLflow and a tiny VLM in a minute."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "iterations=2",
+    "warm_start.steps=12",
+    "warm_start.stop_at=12",
+    "warm_start.turns=280",
+    "warm_start.critic_turns=32",
+    "rollout.envs=8",
+    "rollout.turns=4",
+    "evaluation.every=1",
+    "evaluation.episodes=6",
+    "evaluation.curve_episodes=6",
+]
+
+
+def config(name: str) -> str:
+    return str(ROOT / "configs" / "experiment" / f"cards3_{name}.yaml")
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "GTR_"))}
+    return kept | {"GTR_HOME": str(home), "OMP_NUM_THREADS": "1"} | extra
+
+
+def gtr(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=environment(home, **extra),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A workspace with one finished run."""
+
+    home: Path
+    record: Mapping[str, Any]
+
+    def stage(self, name: str, iteration: int | None) -> Path:
+        found = next(s for s in self.record["stages"] if (s["stage"], s["iteration"]) == (name, iteration))
+        return self.home / "store" / name / str(found["key"])
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> Any:
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def small_run(home: Path, name: str, overrides: Sequence[str] = ()) -> Finished:
+    return Finished(home, last_line(gtr(home, "run", config(name), *SMALL, *overrides, "--json")))
+
+
+@pytest.fixture(scope="session")
+def kl_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A finished run, and its workspace's Prefect server kept up so that each further command starts in seconds."""
+    home = tmp_path_factory.mktemp("home")
+    hold = "import sys, pathlib; from flows.server import prefect_server\n"
+    hold += "with prefect_server(pathlib.Path(sys.argv[1])): print('up', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(home)]
+    with subprocess.Popen(
+        command, env=environment(home), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as up:
+        assert up.stdout is not None and up.stdin is not None
+        up.stdout.readline()
+        yield small_run(home, "kl")
+        up.stdin.close()
