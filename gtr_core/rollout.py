@@ -1,6 +1,6 @@
 """Batched collection: many environments side by side, one policy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,12 +45,13 @@ class Seer:
         self.book = PictureBook()
         self.features: list[Tensor] = []
 
-    def see(self, observations: Sequence[Observation]) -> list[int]:
-        """Indices of the pictures, new ones added."""
+    def see(self, observations: Sequence[Observation], prompts: Sequence[Mapping[str, Tensor]]) -> list[int]:
+        """Indices of the pictures, new ones added; `prompts` are the observations as the policy encodes them."""
+        known = len(self.book.pictures)
         index = [self.book.add(o.image) for o in observations]
-        if self.kind == "vision" and len(self.features) < len(self.book.pictures):
-            new = self.book.pictures[len(self.features) :]
-            self.features += list(self.policy.vision_features([self.policy.encode(p, "") for p in new]).cpu())
+        if self.kind == "vision" and len(self.book.pictures) > known:
+            new = [prompts[index.index(i)] for i in range(known, len(self.book.pictures))]
+            self.features += list(self.policy.vision_features(new).cpu())
         return index
 
     @torch.no_grad()
@@ -139,7 +140,7 @@ def _think(policy: Policy, seer: Seer, observations: list[Observation], uniforms
     prompts = [policy.encode(o.image, o.prompt) for o in observations]
     answers = policy.generate(prompts, uniforms)
     scores = policy.score(prompts, answers)
-    pictures = seer.see(observations)
+    pictures = seer.see(observations, prompts)
     into.pictures += pictures
     into.prompts += [o.prompt for o in observations]
     into.answers += answers
@@ -152,9 +153,9 @@ def _last_values(policy: Policy, seer: Seer, envs: list[TextEnv], batch_size: in
     values: list[float] = []
     for start in range(0, len(envs), batch_size):
         observations = [e.observation for e in envs[start : start + batch_size]]
+        prompts = [policy.encode(o.image, o.prompt) for o in observations]
         hidden = None
         if seer.kind == "head":
-            prompts = [policy.encode(o.image, o.prompt) for o in observations]
             hidden = policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D
-        values += seer.values(seer.see(observations), hidden)
+        values += seer.values(seer.see(observations, prompts), hidden)
     return values

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server import _healthy as healthy
+from flows.server import answers as healthy
 from gtr_core.files import read_json
 
 pytestmark = pytest.mark.slow
