@@ -18,8 +18,18 @@ pytestmark = pytest.mark.slow
 def start(home: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "flows.cli", "run", config("kl"), *SMALL]
     return subprocess.Popen(
-        command, env=environment(home), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env=environment(home),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no threads here
     )
+
+
+def _hear_ctrl_c() -> None:
+    """A shell's background job, as these tests may be, ignores SIGINT, and would hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(home: Path, event: str, stage: str) -> None:
