@@ -137,9 +137,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C is 130."""
+    from flows.processes import obey_parent
     from flows.runs import workspace
     from tasks.environment import quiet_environment
 
+    obey_parent()
     quiet_environment(workspace())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:

@@ -16,11 +16,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from flows.compare import print_table, write_report
 from flows.journal import read_progress
 from flows.models import CONFIGS
+from flows.processes import PARENT
 from flows.runs import RECORD, Run, open_run, workspace
 from gtr_core.compose import load_experiment
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
 
+LINES_EVERY_S = 20.0  # where the output is a file or a pipe: bars are for terminals
 ARMS = ("cards3_ppo.yaml", "cards3_sft.yaml", "cards3_kl.yaml")
 
 
@@ -86,7 +88,7 @@ def _compute(todo: list[Arm], jobs: int, console: Console) -> None:
     with ExitStack() as stack:
         with console.status("Starting Prefect's server and MLflow's store"):
             stack.enter_context(prefect_server(todo[0].run.workspace))
-            environment |= {"PREFECT_API_URL": os.environ["PREFECT_API_URL"]}
+            environment |= {"PREFECT_API_URL": os.environ["PREFECT_API_URL"], PARENT: str(os.getpid())}
         stack.callback(_stop, todo)
         bars = stack.enter_context(
             Progress(
@@ -99,11 +101,17 @@ def _compute(todo: list[Arm], jobs: int, console: Console) -> None:
             )
         )
         rows = {arm.run.key: bars.add_task(arm.run.name, total=1.0, where="waiting", left="") for arm in todo}
+        told = time.monotonic()
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(_start(waiting.pop(0), environment))
             for arm in todo:
-                _show(bars, rows[arm.run.key], arm, len(running))
+                _show(bars, rows[arm.run.key], arm)
+            if not console.is_terminal and time.monotonic() > told + LINES_EVERY_S:
+                told = time.monotonic()
+                for arm in running:
+                    progress = read_progress(arm.run.directory)
+                    console.print(f"{arm.run.name}: {progress} {progress.left}", markup=False, highlight=False)
             for arm in [a for a in running if a.process is not None and a.process.poll() is not None]:
                 running.remove(arm)
                 _check(arm)
@@ -116,18 +124,12 @@ def _start(arm: Arm, environment: dict[str, str]) -> Arm:
     return arm
 
 
-def _show(bars: Progress, row: TaskID, arm: Arm, running: int) -> None:
+def _show(bars: Progress, row: TaskID, arm: Arm) -> None:
     if arm.process is None:
         return
     progress = read_progress(arm.run.directory)
-    total = max(1, progress.total)
-    left = progress.left_s()
-    bars.update(
-        row,
-        completed=(progress.done + progress.fraction) / total,
-        where="done" if progress.finished else f"{progress.current} ({progress.done}/{total})",
-        left="" if left is None or progress.finished else f"about {left / 60:.0f} min left",
-    )
+    completed = (progress.done + progress.fraction) / max(1, progress.total)
+    bars.update(row, completed=completed, where=str(progress), left=progress.left)
 
 
 def _check(arm: Arm) -> None:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from flows.runs import workspace
 
@@ -36,7 +37,7 @@ def examine(*, as_json: bool) -> bool:
         marks = {"ok": "[green]ok   [/]", "note": "[yellow]note [/]", "wrong": "[red]wrong[/]"}
         console = Console()
         for f in findings:
-            console.print(f"{marks[f.verdict]} {f.what:<14} {f.found}", highlight=False, soft_wrap=True)
+            console.print(f"{marks[f.verdict]} {f.what:<14} {escape(f.found)}", highlight=False, soft_wrap=True)
     return all(f.verdict != "wrong" for f in findings)
 
 
@@ -57,7 +58,7 @@ def _extras() -> list[Finding]:
         try:
             findings.append(Finding(extra, metadata.version(package), "ok"))
         except metadata.PackageNotFoundError:
-            findings.append(Finding(extra, f"not installed (optional): pip install -e .[{extra}]", "note"))
+            findings.append(Finding(extra, f"not installed (optional): pip install -e '.[{extra}]'", "note"))
     return findings
 
 

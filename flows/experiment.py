@@ -1,12 +1,13 @@
 """One run as a Prefect flow: the paper's loop, stage by stage. Read it from top to bottom."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from prefect import flow
 
-from flows.journal import Journal, plan
+from flows.journal import Journal, plan, read_progress
 from flows.runs import Run
 from gtr_core.config import Experiment
 from tasks.evaluate import evaluate
@@ -88,6 +89,9 @@ class _Stage:
         if kind := MODELS.get(record.stage):
             self._register(record, kind)
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds)
+        progress = read_progress(self.run.directory)
+        where = f"{progress.done}/{progress.total}"
+        print(f"{where:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         return record
 
     def report(self, done: int, total: int) -> None:

@@ -65,6 +65,19 @@ class Progress:
             return None
         return sum(means.get(kind_of(name), means["update"]) for name in self.waiting)
 
+    @property
+    def left(self) -> str:
+        """`about 3 min left`; empty before enough is known and after the end."""
+        seconds = self.left_s()
+        if seconds is None or self.finished:
+            return ""
+        return f"about {seconds / 60:.0f} min left" if seconds >= 45 else "less than a minute left"
+
+    def __str__(self) -> str:
+        if self.finished:
+            return "done"
+        return f"{self.current} ({self.done}/{self.total})"
+
 
 def kind_of(name: str) -> str:
     """`evaluate-final-agent` -> `evaluate-final`, `rollout-3` -> `rollout`."""

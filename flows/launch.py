@@ -33,6 +33,8 @@ def launch(
         UserError: a device that is not there, a damaged stage, a full disk.
     """
     pick_device(experiment.model.device)
+    for number in range(len(experiment.env.practice)):
+        check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
     run = open_run(experiment, workspace())
     console.print(f"run {run.key}", markup=False, highlight=False)

@@ -6,7 +6,6 @@ whatever way, because the kernel frees the locks of killed processes; it stops t
 client that comes meanwhile waits and starts a new one. The server dies with its supervisor, by the kernel as well.
 """
 
-import ctypes
 import fcntl
 import http.client
 import os
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from flows.processes import die_with_parent
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from gtr_core.locks import exclusive, shared
@@ -29,7 +29,6 @@ from tasks.environment import quiet_environment
 
 START_S = 180.0  # the first start creates the database: 10 s on a quiet machine, more on a busy one
 _POLL_S = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 class ServerFailedError(UserError):
@@ -159,12 +158,8 @@ def _serve(port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *app, *address, "--log-level", "error", "--lifespan", "on"],
         env={name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"},
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
     )
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -81,10 +81,23 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """A registered environment and its arguments; splits are disjoint sets of deals."""
+    """A registered environment and its arguments; splits are disjoint sets of deals.
+
+    Evaluation plays exactly `kwargs`. Training plays it with each change of `practice` in equal parts: a small model
+    with few deals learns them by heart, and learns the skill from neighbouring tasks.
+    """
 
     id: str = "gtr/Points24-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
+    practice: list[dict[str, Any]] = field(default_factory=lambda: [{}])
+
+    def __post_init__(self) -> None:
+        if not self.practice:
+            raise ConfigError("env.practice=[] leaves nothing to train on: [{}] is the environment itself.")
+
+    def training(self, number: int) -> dict[str, Any]:
+        """The arguments of training environment `number` = 0, 1, ...: the `train` split unless they name another."""
+        return {"split": "train"} | dict(self.kwargs) | dict(self.practice[number % len(self.practice)])
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,6 @@ class WarmStartConfig:
     batch_size: int = 32
     lr: float = 2e-3
     turns: int = 4096  # demonstrated turns
-    variants: list[dict[str, Any]] = field(default_factory=lambda: [{}])  # changes of the env's arguments, equal parts
     critic_turns: int = 0  # turns played by the start to fit the critic before any RL
 
     def __post_init__(self) -> None:
@@ -142,19 +154,20 @@ class CriticConfig:
     """The value function.
 
     `head`: MLP d->1024->512->1 on the last prompt token's hidden state, trained in the PPO loss (PAPER.md 1.2).
-    `vision`: an MLP of its own on the frozen vision features, refitted each iteration on the last `window` rollouts; a
-    head trained from scratch on one small rollout explains too little variance for a tiny model to learn by.
+    `probe`: an MLP on the same hidden state that sends no gradient into it, fitted to the start's play before RL and
+    refitted each iteration on the last `window` rollouts; a head trained from scratch on one small rollout explains too
+    little variance for a tiny model to learn by.
     """
 
     kind: str = "head"
-    hidden: int = 256  # width of the `vision` critic
-    lr: float = 1e-3  # of the `vision` critic's refit
+    hidden: int = 256  # width of the `probe`
+    lr: float = 1e-3  # of the `probe`'s refit
     epochs: int = 6
     window: int = 6  # rollouts
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        _choice("critic.kind", self.kind, ("head", "vision"))
+        _choice("critic.kind", self.kind, ("head", "probe"))
         _within("critic.window", self.window, 1)
 
 
@@ -176,6 +189,9 @@ class PPOConfig:
     lr: float = 1e-5
     lr_final: float = 1e-9
     schedule: str = "cosine"  # cosine | linear, over all updates of the run
+    warmup: int = (
+        0  # updates in which the rate first rises: Adam's first steps, its moments still empty, are its largest
+    )
     adam_beta2: float = 0.999
     adam_eps: float = 1e-7
     max_grad_norm: float = 0.01
@@ -194,6 +210,7 @@ class PPOConfig:
         _within("ppo.thought_coef", self.thought_coef, 0, 1)
         _within("ppo.epochs", self.epochs, 1)
         _within("ppo.lr", self.lr, 0, open_low=True)
+        _within("ppo.warmup", self.warmup, 0)
         _within("ppo.minibatch", self.minibatch, 1)
         _within("ppo.microbatch", self.microbatch, 1)
 
@@ -309,9 +326,7 @@ class Experiment:
         _within("seed", self.seed, 0)
         if self.kl.per == "token" and self.ppo.ratio != "token":
             raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
-        if self.critic.kind == "vision" and self.warm_start.critic_turns == 0:
-            raise ConfigError(
-                "critic.kind=vision needs warm_start.critic_turns above 0: it is fitted before RL starts."
-            )
+        if self.critic.kind == "probe" and self.warm_start.critic_turns == 0:
+            raise ConfigError("critic.kind=probe needs warm_start.critic_turns above 0: it is fitted before RL starts.")
         if self.model.source == "tiny" and self.warm_start.stop_at == 0:
             raise ConfigError("model.source=tiny needs warm_start.stop_at above 0: its weights start at random.")

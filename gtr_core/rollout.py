@@ -1,6 +1,5 @@
 """Batched collection: many environments side by side, one policy."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +29,7 @@ class _Columns:
     thought: list[int] = field(default_factory=list)
     logp: list[list[float]] = field(default_factory=list)
     verdicts: list[dict[str, bool]] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     dones: list[bool] = field(default_factory=list)
@@ -37,41 +37,10 @@ class _Columns:
     legal: list[bool] = field(default_factory=list)
 
 
-class Seer:
-    """The critic's eyes: values of observations, with vision features computed once a distinct picture."""
-
-    def __init__(self, policy: Policy, critic: Critic, kind: str) -> None:
-        self.policy, self.critic, self.kind = policy, critic, kind
-        self.book = PictureBook()
-        self.features: list[Tensor] = []
-
-    def see(self, observations: Sequence[Observation], prompts: Sequence[Mapping[str, Tensor]]) -> list[int]:
-        """Indices of the pictures, new ones added; `prompts` are the observations as the policy encodes them."""
-        known = len(self.book.pictures)
-        index = [self.book.add(o.image) for o in observations]
-        if self.kind == "vision" and len(self.book.pictures) > known:
-            new = [prompts[index.index(i)] for i in range(known, len(self.book.pictures))]
-            self.features += list(self.policy.vision_features(new).cpu())
-        return index
-
-    @torch.no_grad()
-    def values(self, pictures: Sequence[int], hidden_B_D: Tensor | None) -> list[float]:
-        """The critic's values; `hidden_B_D` serves the head only."""
-        if self.kind == "vision":
-            return [float(v) for v in self.critic(torch.stack([self.features[i] for i in pictures]))]
-        assert hidden_B_D is not None
-        return [float(v) for v in self.critic(hidden_B_D)]
-
-    def stacked(self) -> Tensor:
-        """(pictures, F) features."""
-        return torch.stack(self.features) if self.features else torch.zeros(len(self.book.pictures), 0)
-
-
 @torch.no_grad()
 def collect(
     policy: Policy,
     critic: Critic,
-    critic_kind: str,
     env: EnvConfig,
     config: RolloutConfig,
     stream: tuple[str | int, ...],
@@ -81,23 +50,24 @@ def collect(
     Args:
         policy: answers and scores.
         critic: values the states.
-        critic_kind: `head` or `vision`.
-        env: the environment; its `train` split unless the arguments name another.
+        env: the environment as it is trained on.
         config: how many, and how many at once.
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
     """
-    envs = [make(env.id, **({"split": "train"} | dict(env.kwargs))) for _ in range(config.envs)]
+    envs = [make(env.id, **env.training(e)) for e in range(config.envs)]
     draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
     fallback = [generator(*stream, "fallback", e) for e in range(config.envs)]
     deals = [0] * config.envs
     for e, each in enumerate(envs):
         each.reset(derive(*stream, "deal", e, 0))
-    seer, columns, episodes = Seer(policy, critic, critic_kind), _Columns(), []
+    book, columns, episodes = PictureBook(), _Columns(), []
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
         for start in range(0, config.envs, config.batch_size):
             chunk = range(start, min(start + config.batch_size, config.envs))
-            _think(policy, seer, [envs[e].observation for e in chunk], uniforms[chunk.start : chunk.stop], columns)
+            observations = [envs[e].observation for e in chunk]
+            columns.pictures += [book.add(o.image) for o in observations]
+            _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns)
         for e, each in enumerate(envs):
             outcome = each.act(columns.texts[e - config.envs], fallback[e])
             n = len(columns.texts) - config.envs + e
@@ -112,10 +82,10 @@ def collect(
                 episodes.append({"return": each.episode_return, "won": float(outcome.won), "turns": float(each.turns)})
                 deals[e] += 1
                 each.reset(derive(*stream, "deal", e, deals[e]))
-    last = _last_values(policy, seer, envs, config.batch_size)
+    last = _last_values(policy, critic, envs, config.batch_size)
     grid = (config.turns, config.envs)
     return Rollout(
-        pictures=seer.book.pictures,
+        pictures=book.pictures,
         picture_N=columns.pictures,
         prompts_N=columns.prompts,
         texts_N=columns.texts,
@@ -130,32 +100,30 @@ def collect(
         valid_T_E=torch.tensor(columns.valid).view(grid),
         legal_T_E=torch.tensor(columns.legal).view(grid),
         last_value_E=torch.tensor(last),
-        features=seer.stacked(),
+        hidden_N_D=torch.cat(columns.hidden),
         episodes=episodes,
     )
 
 
-def _think(policy: Policy, seer: Seer, observations: list[Observation], uniforms: np.ndarray, into: _Columns) -> None:
-    """Generate and score one answer an observation."""
+def _think(
+    policy: Policy, critic: Critic, observations: list[Observation], uniforms: np.ndarray, into: _Columns
+) -> None:
+    """Generate, score and value one answer an observation."""
     prompts = [policy.encode(o.image, o.prompt) for o in observations]
     answers = policy.generate(prompts, uniforms)
     scores = policy.score(prompts, answers)
-    pictures = seer.see(observations, prompts)
-    into.pictures += pictures
     into.prompts += [o.prompt for o in observations]
     into.answers += answers
     into.texts += [policy.decode(a) for a in answers]
     into.logp += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
-    into.values += seer.values(pictures, scores.hidden_B_D)
+    into.hidden.append(scores.hidden_B_D.float().cpu())
+    into.values += critic(scores.hidden_B_D).tolist()
 
 
-def _last_values(policy: Policy, seer: Seer, envs: list[TextEnv], batch_size: int) -> list[float]:
+def _last_values(policy: Policy, critic: Critic, envs: list[TextEnv], batch_size: int) -> list[float]:
     values: list[float] = []
     for start in range(0, len(envs), batch_size):
         observations = [e.observation for e in envs[start : start + batch_size]]
         prompts = [policy.encode(o.image, o.prompt) for o in observations]
-        hidden = None
-        if seer.kind == "head":
-            hidden = policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D
-        values += seer.values(seer.see(observations, prompts), hidden)
+        values += critic(policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D).tolist()
     return values

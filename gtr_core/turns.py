@@ -35,7 +35,7 @@ class Rollout:
     valid_T_E: Tensor  # bool: the answer was one JSON object with all keys
     legal_T_E: Tensor  # bool: an action could be read
     last_value_E: Tensor  # value of the state after the last turn
-    features: Tensor  # (pictures, F) frozen vision features; F = 0 where the critic needs none
+    hidden_N_D: Tensor  # what the critic valued: the hidden state of the last prompt token, fp32
     episodes: list[dict[str, float]]  # finished ones: return, won, turns
 
     @property
@@ -52,7 +52,6 @@ class Rollout:
             "length_N": torch.tensor([len(a) for a in self.answers_N]),
             "thought_N": torch.tensor(self.thought_N),
             "picture_N": torch.tensor(self.picture_N),
-            "features": self.features.contiguous(),
             **{n: getattr(self, n).contiguous() for n in _GRIDS},
             **pack(self.pictures),
         }
@@ -80,7 +79,6 @@ class Rollout:
             thought_N=tensors["thought_N"].tolist(),
             logp_N=[t.tolist() for t in tensors["logp"].split(lengths)],
             verdicts_N=[r["thought"] for r in rows],
-            features=tensors["features"],
             episodes=json.loads((directory / "episodes.json").read_text()),
             **{n: tensors[n] for n in _GRIDS},
         )
@@ -95,7 +93,7 @@ class Rollout:
         return self.pictures[self.picture_N[n]]
 
 
-_GRIDS = ("value_T_E", "reward_T_E", "done_T_E", "valid_T_E", "legal_T_E", "last_value_E")
+_GRIDS = ("value_T_E", "reward_T_E", "done_T_E", "valid_T_E", "legal_T_E", "last_value_E", "hidden_N_D")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
-from tasks.warm_start import critic_width
 from tasks.workbench import load_critic, workbench
 
 
@@ -22,9 +21,9 @@ def rollout(
 
     def compute(directory: Path) -> dict[str, float]:
         policy = workbench(start, experiment).agent(agent)
-        critic = load_critic((agent or start).directory, experiment, critic_width(start))
+        critic = load_critic((agent or start).directory, experiment, policy)
         stream = ("rollout", experiment.seed, iteration)
-        played = collect(policy, critic, experiment.critic.kind, experiment.env, experiment.rollout, stream)
+        played = collect(policy, critic, experiment.env, experiment.rollout, stream)
         played.save(directory)
         return _figures(played) | {"env_steps": float(iteration * played.size), "iteration": float(iteration)}
 

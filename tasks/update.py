@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from gtr_core.agent.critic import Critic, fit
+from gtr_core.agent.critic import Critic, explained_variance, fit
 from gtr_core.checkpoint import Card, save_agent
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment
@@ -19,7 +19,6 @@ from tasks.guide import read_guidance
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
-from tasks.warm_start import critic_width
 from tasks.workbench import CRITIC, OPTIMISER, card_settings, load_critic, workbench
 
 RETURNS = "returns.safetensors"
@@ -47,7 +46,7 @@ def update(
         guides: all so far in the buffer's window.
         updates: all earlier ones, for their value targets.
     """
-    window = experiment.critic.window - 1 if experiment.critic.kind == "vision" else 0
+    window = experiment.critic.window - 1 if experiment.critic.kind == "probe" else 0
     older = list(rollouts[:-1][-window:]) if window else []
     older_returns = list(updates[-window:]) if window else []
     lr = learning_rate(experiment.ppo, iteration - 1, experiment.iterations)
@@ -55,7 +54,7 @@ def update(
     def compute(directory: Path) -> dict[str, float]:
         bench = workbench(start, experiment)
         policy = bench.agent(previous)
-        critic = load_critic((previous or start).directory, experiment, critic_width(start)).to(policy.device)
+        critic = load_critic((previous or start).directory, experiment, policy)
         trainer = Trainer(policy, critic, experiment.ppo, joint_critic=experiment.critic.kind == "head")
         if previous is not None:
             trainer.restore(load_file(previous.directory / OPTIMISER))
@@ -63,7 +62,7 @@ def update(
         guidance = read_guidance(experiment, turns, list(guides))
         shuffle = torch_generator("update", experiment.seed, iteration)
         metrics, returns = trainer.update(turns, guidance, lr, shuffle)
-        if experiment.critic.kind == "vision":
+        if experiment.critic.kind == "probe":
             metrics |= _refit(critic, turns, returns, older, older_returns, experiment, shuffle)
         kind = "lora" if experiment.model.train == "lora" else "language"
         card = Card("agent", kind, start.key, iteration, **card_settings(experiment))
@@ -88,7 +87,9 @@ def update(
         },
         config={
             "method": experiment.method,
-            "ppo": {k: v for k, v in to_dict(experiment.ppo).items() if k not in ("lr", "lr_final", "schedule")},
+            "ppo": {
+                k: v for k, v in to_dict(experiment.ppo).items() if k not in ("lr", "lr_final", "schedule", "warmup")
+            },
             "lr": lr,
             "critic": to_dict(experiment.critic),
             "guidance": own,
@@ -112,13 +113,10 @@ def _refit(
     shuffle: torch.Generator,
 ) -> dict[str, float]:
     """Fit the critic to the value targets of the last rollouts, each as they were when it was trained on."""
-    before = turns.value_T_E.flatten()
-    spread = float(returns.var())
-    explained = 1 - float((returns - before).var()) / spread if spread > 0 else 0.0
-    features, targets = [turns.features[turns.picture_N]], [returns]
+    device = critic.mean.device
+    hidden, targets = [turns.hidden_N_D], [returns]
     for played, updated in zip(older, older_returns, strict=True):
-        tensors = load_file(played.directory / "turns.safetensors")
-        features.append(tensors["features"][tensors["picture_N"]])
+        hidden.append(load_file(played.directory / "turns.safetensors")["hidden_N_D"])
         targets.append(load_file(updated.directory / RETURNS)["return_N"])
-    fit(critic, torch.cat(features), torch.cat(targets), experiment.critic, shuffle)
-    return {"critic/explained_variance": explained}
+    fit(critic, torch.cat(hidden).to(device), torch.cat(targets).to(device), experiment.critic, shuffle)
+    return {"critic/explained_variance": explained_variance(turns.value_T_E.flatten(), returns)}

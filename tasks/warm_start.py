@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from gtr_core.agent.critic import Critic, fit
+from gtr_core.agent.critic import Critic, explained_variance, fit
 from gtr_core.agent.loading import load_policy, new_tiny, save_base
 from gtr_core.agent.policy import Policy
 from gtr_core.compose import to_dict
@@ -62,9 +62,10 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
         write_json(directory / BASE, {"source": experiment.model.source})
         return load_policy(experiment.model.source, experiment.model, experiment.sampling, seed), {}
     demos = []
-    for i, variant in enumerate(config.variants):
-        env = make(experiment.env.id, **({"split": "train"} | dict(experiment.env.kwargs) | dict(variant)))
-        demos += demonstrations(env, derive("demos", seed, i), config.turns // len(config.variants))
+    tasks = len(experiment.env.practice)
+    for i in range(tasks):
+        env = make(experiment.env.id, **experiment.env.training(i))
+        demos += demonstrations(env, derive("demos", seed, i), config.turns // tasks)
     if experiment.model.source == "tiny":
         texts = [t for d in demos[:: max(1, len(demos) // 400)] for t in (d.prompt, d.text)]
         policy = new_tiny(texts, experiment.model.tiny, experiment.sampling, seed)
@@ -83,40 +84,32 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
 
 
 def _first_critic(policy: Policy, experiment: Experiment) -> tuple[Critic, dict[str, float]]:
-    """A head starts at zero; a critic of its own is fitted to play of the start: first to plain returns, then, with
-    values to bootstrap from, to lambda-returns."""
+    """A head starts at zero; a probe is fitted to the start's play: first to plain returns, then, with values to
+    bootstrap from, to lambda-returns. The explained variance is that on a quarter of the environments, left out."""
     config, seed = experiment.critic, experiment.seed
     generator = torch_generator("critic", seed)
+    critic = Critic(policy.hidden_size, config, generator).to(policy.device)
     if config.kind == "head":
-        return Critic(policy.hidden_size, config, generator), {}
-    turns = max(1, experiment.warm_start.critic_turns // experiment.rollout.envs)
-    shape = RolloutConfig(experiment.rollout.envs, turns, experiment.rollout.batch_size)
-    blank = Critic(_feature_width(policy, experiment), config, generator)
-    played = collect(policy, blank, "vision", experiment.env, shape, ("critic", seed))
-    features = played.features[played.picture_N]
-    critic = Critic(features.shape[1], config, generator)
-    critic.standardise(features)
-    explained = 0.0
+        return critic, {}
+    envs = experiment.rollout.envs
+    turns = max(1, experiment.warm_start.critic_turns // envs)
+    shape = RolloutConfig(envs, turns, experiment.rollout.batch_size)
+    played = collect(policy, critic, experiment.env, shape, ("critic", seed))
+    hidden = played.hidden_N_D.to(policy.device)
+    critic.standardise(hidden)
+    left_out = (torch.arange(played.size, device=policy.device) % envs) < envs // 4
     for lam in (1.0, experiment.ppo.gae_lambda):
         returns = _returns(played, critic, lam, experiment)
-        for _ in range(config.window):
-            explained = fit(critic, features, returns, config, generator)
+        fit(critic, hidden[~left_out], returns[~left_out], config, generator)
+    with torch.no_grad():
+        explained = explained_variance(critic(hidden[left_out]), returns[left_out]) if envs >= 4 else 0.0
     return critic, {"critic/explained_variance": explained, "warm_start/critic_turns": float(played.size)}
-
-
-def _feature_width(policy: Policy, experiment: Experiment) -> int:
-    env = make(experiment.env.id, **dict(experiment.env.kwargs))
-    observation = env.reset(0)
-    return int(policy.vision_features([policy.encode(observation.image, "")]).shape[1])
 
 
 @torch.no_grad()
 def _returns(played: Rollout, critic: Critic, lam: float, experiment: Experiment) -> torch.Tensor:
-    values = critic(played.features[played.picture_N]).view_as(played.reward_T_E)
+    device = critic.mean.device
+    values = critic(played.hidden_N_D.to(device)).view(played.reward_T_E.shape).cpu()
     reward = played.reward_T_E * experiment.ppo.reward_scale
-    return gae(reward, values, played.done_T_E, values[-1], experiment.ppo.gamma, lam)[1].flatten()
-
-
-def critic_width(start: StageRecord) -> int:
-    """The number of features of a warm start's critic."""
-    return int(load_file(start.directory / CRITIC)["mean"].shape[0])
+    last = values[-1]  # of the state before the last turn: near enough to start from
+    return gae(reward, values, played.done_T_E, last, experiment.ppo.gamma, lam)[1].flatten().to(device)

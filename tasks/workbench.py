@@ -70,8 +70,8 @@ def card_settings(experiment: Experiment) -> dict[str, Any]:
     return {name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling")}
 
 
-def load_critic(directory: Path, experiment: Experiment, features: int) -> Critic:
-    """The critic of a stage's directory."""
-    critic = Critic(features, experiment.critic, torch.Generator())
+def load_critic(directory: Path, experiment: Experiment, policy: Policy) -> Critic:
+    """The critic of a stage's directory, on the policy's device."""
+    critic = Critic(policy.hidden_size, experiment.critic, torch.Generator())
     critic.restore(load_file(directory / CRITIC))
-    return critic
+    return critic.to(policy.device)

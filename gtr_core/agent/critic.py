@@ -1,4 +1,4 @@
-"""The value function: a head on the agent's hidden state (the paper's), or its own small network on frozen features."""
+"""The value function: a head trained with the agent (the paper's), or a probe that only reads its hidden state."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -12,8 +12,8 @@ from gtr_core.config import CriticConfig
 class Critic(nn.Module):
     """An MLP to one value. Widths of `head` are the paper's d -> 1024 -> 512 -> 1, d taken from the model.
 
-    Features are standardised by a mean and a deviation that the first fit sets for good, so that a value means the same
-    in every iteration.
+    A probe's features are standardised by a mean and a deviation that the first fit sets for good, so that a value
+    means the same in every iteration.
     """
 
     mean: Tensor
@@ -58,8 +58,8 @@ class Critic(nn.Module):
         self.load_state_dict(dict(tensors))
 
 
-def fit(critic: Critic, features: Tensor, targets: Tensor, config: CriticConfig, generator: torch.Generator) -> float:
-    """Fit a critic of its own to returns by squared error; the explained variance after the fit.
+def fit(critic: Critic, features: Tensor, targets: Tensor, config: CriticConfig, generator: torch.Generator) -> None:
+    """Fit a probe to returns by squared error.
 
     Args:
         critic: changed in place.
@@ -75,7 +75,9 @@ def fit(critic: Critic, features: Tensor, targets: Tensor, config: CriticConfig,
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    with torch.no_grad():
-        error = targets - critic(features)
-    spread = float(targets.var())
-    return 1.0 - float(error.var()) / spread if spread > 0 else 0.0
+
+
+def explained_variance(value_N: Tensor, return_N: Tensor) -> float:
+    """1 - Var(return - value) / Var(return): 1 is perfect, 0 no better than a constant, below 0 worse."""
+    spread = float(return_N.var())
+    return 1.0 - float((return_N - value_N).var()) / spread if spread > 0 else 0.0

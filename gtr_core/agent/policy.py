@@ -151,14 +151,6 @@ class Policy:
             entropy = -(logp_all.exp() * logp_all.clamp_min(-1e4)).sum(-1).masked_fill(~mask, 0.0)
         return Scores(logp, mask, entropy, hidden[:, width - 1])
 
-    @torch.no_grad()
-    def vision_features(self, prompts: Sequence[Mapping[str, Tensor]]) -> Tensor:
-        """What the frozen vision tower sees: (B, cells x D), fp32; pictures of one environment share one size."""
-        batch = self.collate(prompts)
-        pictures = {k: v for k, v in batch.items() if k.startswith(("pixel", "image"))}
-        features = self.model.model.get_image_features(**pictures).pooler_output
-        return torch.stack([f.flatten() for f in features]).float()
-
     def weights(self) -> dict[str, Tensor]:
         """A copy of the trainable weights, on the CPU."""
         return {name: p.detach().cpu().clone() for name, p in self.trainable.items()}

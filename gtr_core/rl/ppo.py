@@ -1,5 +1,6 @@
 """PPO's losses, as functions of tensors."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -65,10 +66,10 @@ def value_loss(value_B: Tensor, old_B: Tensor, return_B: Tensor, clip: float) ->
 def learning_rate(config: PPOConfig, update: int, updates: int) -> float:
     """The rate of update `update` of 0..updates-1: falls from lr to lr_final over the whole run, and never rises again.
 
-    The released code's period is 25 for 30 updates, so that its rate rises at the end (PAPER.md 6.1.14).
+    The first `warmup` updates have 1, 2, ... parts in warmup + 1 of it. The released code's period is 25 for 30
+    updates, so that its rate rises at the end (PAPER.md 6.1.14).
     """
-    import math
-
     progress = update / max(1, updates - 1)
     left = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress
-    return config.lr_final + (config.lr - config.lr_final) * left
+    rise = min(1.0, (update + 1) / (config.warmup + 1))
+    return rise * (config.lr_final + (config.lr - config.lr_final) * left)
