@@ -1,0 +1,10 @@
+import pytest
+
+from gtr_core.agent.policy import Policy
+from tests.agent.small import small_policy
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    """One agent a file; tests that change it take their own."""
+    return small_policy()
