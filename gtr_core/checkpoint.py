@@ -91,6 +91,9 @@ def become(policy: Policy, directory: Path) -> None:
     with torch.no_grad():
         for name, tensor in weights.items():
             parameters[name].copy_(tensor)
+        for name, adapter in policy.trainable.items():
+            if ".lora_B." in name:
+                adapter.zero_()
 
 
 def _write_card(card: Card, directory: Path) -> None:

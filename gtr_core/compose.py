@@ -55,28 +55,41 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_yaml(path: Path) -> DictConfig:
-    """A YAML file with everything it extends merged in.
+def read_yaml(path: Path, reading: Sequence[Path] = ()) -> DictConfig:
+    """A YAML file with everything it extends merged in; `reading` are the files that extend this one.
 
     Raises:
-        ConfigError: the file is missing (names the nearest one beside it) or is not a YAML mapping.
+        ConfigError: the file is missing (names the nearest one beside it) is not a YAML mapping, or extends itself.
     """
     if not path.is_file():
         names = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, names, n=1)
         hint = f" Did you mean {path.parent / near[0]}?" if near else ""
         raise ConfigError(f"There is no config file {path}.{hint}")
+    if path.resolve() in reading:
+        raise ConfigError(f"{path} extends itself, by way of {reading[-1]}.")
     try:
         loaded = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path} must hold a mapping of keys to values.")
-    parents = loaded.pop("extends", [])
     merged = OmegaConf.create()
-    for parent in [parents] if isinstance(parents, str) else parents:
-        merged = _merge(merged, read_yaml(path.parent / parent))
+    for parent in _parents(loaded, path):
+        merged = _merge(merged, read_yaml(path.parent / parent, (*reading, path.resolve())))
     return _merge(merged, loaded)
+
+
+def _parents(loaded: DictConfig, path: Path) -> list[str]:
+    """The files that `extends` names, which is taken out."""
+    if "extends" not in loaded:
+        return []
+    named = cast(dict[str, Any], OmegaConf.to_container(loaded))["extends"]
+    loaded.pop("extends")
+    parents = [named] if isinstance(named, str) else named
+    if not isinstance(parents, list) or not all(isinstance(p, str) for p in parents):
+        raise ConfigError(f"{path}: extends must name a file, or a list of files.")
+    return parents
 
 
 def _merge(first: DictConfig, second: DictConfig) -> DictConfig:
@@ -86,7 +99,10 @@ def _merge(first: DictConfig, second: DictConfig) -> DictConfig:
 def _parse(override: str) -> DictConfig:
     if "=" not in override:
         raise ConfigError(f"'{override}' is not an override: write it as key=value, for example seed=2.")
-    return OmegaConf.from_dotlist([override])
+    try:
+        return OmegaConf.from_dotlist([override])
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"'{override}' is not an override: {' '.join(str(error).split())}.") from error
 
 
 def _check_keys(values: Any, schema: type, prefix: str) -> None:

@@ -5,6 +5,8 @@ paper's (PAPER.md section 2) unless a field says otherwise; the embedded model's
 """
 
 import difflib
+import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +28,7 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    if not (low < value if open_low else low <= value) or not value <= high:
+    if not (low < value if open_low else low <= value) or not value <= high or not math.isfinite(value):
         edge = f"above {low:g}" if open_low else f"at least {low:g}"
         top = "" if high == float("inf") else f" and at most {high:g}"
         raise ConfigError(f"{name}={value} is out of range: it must be {edge}{top}.")
@@ -75,7 +77,7 @@ class ModelConfig:
         _choice("model.train", self.train, ("lora", "language"))
         _choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _choice("model.attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
-        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+        if not re.fullmatch(r"cuda(:\d+)?", self.device):
             _choice("model.device", self.device, ("auto", "cpu", "cuda"))
 
 
@@ -209,7 +211,15 @@ class PPOConfig:
         _within("ppo.clip", self.clip, 0, 1, open_low=True)
         _within("ppo.thought_coef", self.thought_coef, 0, 1)
         _within("ppo.epochs", self.epochs, 1)
+        _within("ppo.ratio_guard", self.ratio_guard, 1)
+        _within("ppo.value_coef", self.value_coef, 0)
+        _within("ppo.value_clip", self.value_clip, 0, open_low=True)
+        _within("ppo.max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        _within("ppo.advantage_clip", self.advantage_clip, 0)
+        _within("ppo.reward_scale", self.reward_scale, 0, open_low=True)
+        _within("ppo.target_kl", self.target_kl, 0)
         _within("ppo.lr", self.lr, 0, open_low=True)
+        _within("ppo.lr_final", self.lr_final, 0, self.lr)
         _within("ppo.warmup", self.warmup, 0)
         _within("ppo.minibatch", self.minibatch, 1)
         _within("ppo.microbatch", self.microbatch, 1)

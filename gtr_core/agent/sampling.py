@@ -50,8 +50,10 @@ class DrawToken(LogitsProcessor):  # type: ignore[misc]
         for each in self.filters:
             scores = each(input_ids, scores)
         cumulative = torch.softmax(scores / self.config.temperature, dim=-1).cumsum(-1)
-        point = self.uniforms[:, self.step : self.step + 1].to(scores) * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, point, right=True).clamp_max(scores.shape[-1] - 1)
+        total = cumulative[:, -1:]
+        point = self.uniforms[:, self.step : self.step + 1].to(scores) * total
+        # A number that rounds to 1 draws the last token that is possible, not the last of the vocabulary.
+        token = torch.searchsorted(cumulative, point.minimum(total.nextafter(-total)), right=True)
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter(-1, token, 0.0)
 

@@ -17,7 +17,8 @@ def distinct(texts: Sequence[str], n: int = 2) -> float:
 def self_bleu(texts: Sequence[str], n: int = 2) -> float:
     """Mean BLEU-n of each text against all the others: 1 = all alike. 0 for fewer than two texts.
 
-    Clipped precisions of orders 1..n, geometric mean, brevity penalty against the closest length.
+    Clipped precisions of orders 1..n, geometric mean, brevity penalty against the closest length. A text shorter than n
+    words is compared by the orders it has, an empty one by whether another is empty: collapse must not read as variety.
     """
     if len(texts) < 2:
         return 0.0
@@ -27,18 +28,16 @@ def self_bleu(texts: Sequence[str], n: int = 2) -> float:
     tops = [_top_two([c[k] for c in counted]) for k in range(n)]
     scores = []
     for i, counts in enumerate(counted):
-        log_precision = 0.0
-        for k, own in enumerate(counts):
-            total = sum(own.values())
-            hit = sum(min(c, _others(tops[k][g], i)) for g, c in own.items())
-            if not hit:
-                log_precision = float("-inf")
-                break
-            log_precision += math.log(hit / total) / n
         others = lengths[:i] + lengths[i + 1 :]
+        if not lengths[i]:
+            scores.append(float(0 in others))
+            continue
+        log_precision, orders = 0.0, min(n, lengths[i])
+        for k, own in enumerate(counts[:orders]):
+            hit = sum(min(c, _others(tops[k][g], i)) for g, c in own.items())
+            log_precision += math.log(hit / sum(own.values())) / orders if hit else float("-inf")
         closest = min(others, key=lambda m, own=lengths[i]: (abs(m - own), m))  # type: ignore[misc]
-        brevity = min(0.0, 1 - closest / lengths[i]) if lengths[i] else float("-inf")
-        scores.append(math.exp(log_precision + brevity))
+        scores.append(math.exp(log_precision + min(0.0, 1 - closest / lengths[i])))
     return sum(scores) / len(scores)
 
 

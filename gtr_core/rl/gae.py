@@ -31,7 +31,9 @@ def gae(
 def normalise(advantages: Tensor, bound: float = 0.0) -> Tensor:
     """(A - mean) / (std + 1e-5) over the whole rollout; constant advantages become zeros (invariant 26).
 
-    With `bound` > 0 the result is clamped to [-bound, bound].
+    With `bound` > 0 the result is clamped to [-bound, bound]. Mean and deviation are taken in fp64: in fp32 the
+    rounding error of the mean is all that constant advantages have, and dividing by it would blow it up.
     """
-    standard = (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-5)
+    exact = advantages.double()
+    standard = ((exact - exact.mean()) / (exact.std(unbiased=False) + 1e-5)).to(advantages)
     return standard.clamp(-bound, bound) if bound > 0 else standard

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from gtr_core.config import PPOConfig
 
+MAX_LOG_RATIO = 80.0  # exp of it is finite in fp32; no ratio guard is so high
+
 
 @dataclass(frozen=True)
 class PolicyLoss:
@@ -25,7 +27,13 @@ def span_weights(mask_B_R: Tensor, thought_B: Tensor, thought_coef: float) -> Te
 
 
 def policy_loss(
-    logp_B_R: Tensor, old_B_R: Tensor, weight_B_R: Tensor, advantage_B_R: Tensor, config: PPOConfig
+    logp_B_R: Tensor,
+    old_B_R: Tensor,
+    weight_B_R: Tensor,
+    advantage_B_R: Tensor,
+    config: PPOConfig,
+    *,
+    clipped_only: bool = False,
 ) -> PolicyLoss:
     """Clipped surrogate (PAPER.md 1.2), summed over the microbatch.
 
@@ -40,6 +48,7 @@ def policy_loss(
         weight_B_R: from `span_weights`.
         advantage_B_R: the turn's advantage on every token, less a token's own penalty where there is one.
         config: clip, ratio and guard.
+        clipped_only: the guard has spoken elsewhere in the minibatch that this microbatch is a part of.
     """
     if config.ratio == "answer":
         log_ratio = (weight_B_R * (logp_B_R - old_B_R)).sum(1)
@@ -49,10 +58,10 @@ def policy_loss(
     else:
         on = weight_B_R > 0
         log_ratio, advantage, weight = (logp_B_R - old_B_R)[on], advantage_B_R[on], weight_B_R[on]
-    ratio = log_ratio.exp()
+    ratio = log_ratio.clamp_max(MAX_LOG_RATIO).exp()
     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
     surrogate = clipped * advantage
-    if bool((ratio <= config.ratio_guard).all()):
+    if not clipped_only and bool((ratio <= config.ratio_guard).all()):
         surrogate = torch.minimum(ratio * advantage, surrogate)
     return PolicyLoss(-(weight * surrogate).sum(), ratio.detach(), (ratio != clipped).detach())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
-from gtr_core.rl.advantages import targets
+from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.turns import Lesson, Rollout
 
@@ -44,6 +44,13 @@ class Statistics:
     def top(self, name: str, value: float) -> None:
         """Keep the largest."""
         self.maxima[name] = max(value, self.maxima.get(name, float("-inf")))
+
+    def join(self, other: "Statistics") -> None:
+        """Add what another one gathered."""
+        for name, value in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        for name, value in other.maxima.items():
+            self.top(name, value)
 
     def result(self) -> dict[str, float]:
         """Means and maxima by name."""
@@ -97,8 +104,11 @@ class Trainer:
         for epoch in range(config.epochs):
             divergence, turns = 0.0, 0
             for minibatch in torch.randperm(rollout.size, generator=shuffle).split(config.minibatch):
-                self.optimiser.zero_grad()
-                share = self._ppo_backward(rollout, guidance, aim.advantage_N, aim.return_N, minibatch, statistics)
+                share = self._ppo_backward(rollout, guidance, aim, minibatch)
+                if share.ratio_max > config.ratio_guard and len(minibatch) > config.microbatch:
+                    # The guard is the minibatch's: its other microbatches must be clipped alike.
+                    share = self._ppo_backward(rollout, guidance, aim, minibatch, clipped_only=True)
+                statistics.join(share.statistics)
                 divergence, turns = divergence + share.divergence, turns + len(minibatch)
                 first_error = share.ratio_error if first_error is None else first_error
                 if guidance.lessons:
@@ -121,15 +131,18 @@ class Trainer:
         self,
         rollout: Rollout,
         guidance: Guidance,
-        advantage_N: Tensor,
-        return_N: Tensor,
+        aim: Targets,
         minibatch: Tensor,
-        statistics: Statistics,
+        *,
+        clipped_only: bool = False,
     ) -> "_Share":
+        """Gradients of one minibatch, from none."""
         config, device = self.config, self.policy.device
         weight_total = sum(self._turn_weight(rollout, n) for n in minibatch.tolist())
-        divisor = len(minibatch) if config.ratio == "answer" else weight_total
-        divergence, error = 0.0, 0.0
+        divisor = len(minibatch) if config.ratio == "answer" else weight_total or 1.0
+        statistics = Statistics()
+        divergence, error, largest = 0.0, 0.0, 0.0
+        self.optimiser.zero_grad()
         for micro in minibatch.split(config.microbatch):
             index = micro.tolist()
             prompts = [self.policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
@@ -137,32 +150,33 @@ class Trainer:
             old = _padded([rollout.logp_N[n] for n in index], scores.logp_B_R)
             thought = torch.tensor([rollout.thought_N[n] for n in index], device=device)
             weight = span_weights(scores.mask_B_R, thought, config.thought_coef)
-            advantage = advantage_N[micro].to(device)[:, None].expand_as(old)
+            advantage = aim.advantage_N[micro].to(device)[:, None].expand_as(old)
             if guidance.kl is not None and guidance.kl.per == "token" and guidance.penalty_tokens is not None:
                 # The turn's mean is already in the advantage; each token carries its own share instead.
                 assert guidance.penalty_N is not None
                 mean = guidance.penalty_N[micro].to(device)[:, None]
                 own = _padded([guidance.penalty_tokens[n] for n in index], old)
                 advantage = advantage + guidance.kl.beta * (mean - own)
-            policy_part = policy_loss(scores.logp_B_R, old, weight, advantage, config)
+            policy_part = policy_loss(scores.logp_B_R, old, weight, advantage, config, clipped_only=clipped_only)
             loss = policy_part.total / divisor
             if self.joint_critic:
                 value = self.critic(scores.hidden_B_D)
-                value_part = value_loss(
-                    value, rollout.value_T_E.flatten()[micro].to(device), return_N[micro].to(device), config.value_clip
-                )
+                before, wanted = rollout.value_T_E.flatten()[micro].to(device), aim.return_N[micro].to(device)
+                value_part = value_loss(value, before, wanted, config.value_clip)
                 loss = loss + config.value_coef * value_part / len(minibatch)
                 statistics.add("ppo/value_loss", float(value_part.detach()), len(index))
             _finite(loss, "the PPO loss")
             loss.backward()
             change = (old - scores.logp_B_R.detach()) * scores.mask_B_R
             divergence += float((torch.expm1(-change) + change).sum())
-            error = max(error, float((policy_part.ratio - 1).abs().max()))
+            if policy_part.ratio.numel():
+                error = max(error, float((policy_part.ratio - 1).abs().max()))
+                largest = max(largest, float(policy_part.ratio.max()))
             statistics.add("ppo/policy_loss", float(policy_part.total.detach()), float(weight.sum()))
             statistics.add("ppo/clip_fraction", float(policy_part.clipped.sum()), policy_part.clipped.numel())
-            statistics.top("ppo/ratio_max", float(policy_part.ratio.max()))
             statistics.add("ppo/entropy", float(scores.entropy_B_R.sum()), float(scores.mask_B_R.sum()))
-        return _Share(divergence, error)
+        statistics.top("ppo/ratio_max", largest)
+        return _Share(divergence, error, largest, statistics)
 
     def _turn_weight(self, rollout: Rollout, n: int) -> float:
         thought = rollout.thought_N[n]
@@ -194,6 +208,8 @@ class Trainer:
 class _Share:
     divergence: float  # sum over turns of KL(old, new) by k3, nats
     ratio_error: float  # largest |ratio - 1|
+    ratio_max: float
+    statistics: Statistics
 
 
 def taught_tokens(lesson: Lesson) -> int:

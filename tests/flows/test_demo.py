@@ -1,4 +1,4 @@
-"""The comparison: killed without warning it leaves nobody behind; run again it goes on; run once more it only prints."""
+"""The comparison: killed without warning it leaves nobody behind; run again it goes on; a third time it only prints."""
 
 import os
 import signal
