@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gtr_core.envs.alfworld.games import SPLITS, find_games
+from gtr_core.envs.alfworld.games import DATA, SPLITS, find_games
 from gtr_core.errors import UserError
 
 # The project's words for ALFWorld's splits; ALFWorld's own are known as well.
@@ -66,5 +66,6 @@ def _root(games: str | Path | Sequence[str | Path] | None, found: Sequence[Path]
     """The folder that was given, or the lowest one above all the files that were."""
     place = os.environ.get("ALFWORLD_DATA", "") if games is None else games
     if isinstance(place, str | Path) and Path(place).is_dir():
-        return str(place)
+        inside = Path(place) / DATA
+        return str(inside if inside.is_dir() else place)
     return os.path.commonpath([path.absolute().parent for path in found])

@@ -10,11 +10,12 @@ import numpy as np
 
 from gtr_core.envs.alfworld.catalogue import Catalogue
 from gtr_core.envs.alfworld.engine import Engine, TextState, open_engine
+from gtr_core.envs.alfworld.engine.game import load_game
 from gtr_core.envs.alfworld.expert import goal_condition_success, plan
 from gtr_core.envs.alfworld.games import GameFile, read_game
 from gtr_core.envs.alfworld.memory import Memory
 from gtr_core.envs.alfworld.rewards import Rules
-from gtr_core.envs.alfworld.thor import ThorEngine
+from gtr_core.envs.alfworld.thor import ThorEngine, simulator
 from gtr_core.envs.deals import shuffled
 from gtr_core.envs.pictures.glyphs import Picture
 from gtr_core.envs.pictures.household import household_picture, household_shape
@@ -72,6 +73,8 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         ):
             if value not in choices:
                 raise ValueError(f"{name}={value!r} is not known: choose {' or '.join(choices)}")
+        if render == "thor":
+            simulator()  # said here, before a run begins
         self.rules = Rules(max_steps, goal_condition, action_limit, repeat_limit)
         self.catalogue = Catalogue(games, split, task_types)
         self.shows_text = observation == "image+text"
@@ -152,7 +155,19 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         """The expert's commands from here to the goal; None when none was found. Privileged."""
         if isinstance(self._engine, ThorEngine):
             return self._engine.plan()
-        return plan(self.game, self.state)
+        return plan(load_game(self.game.path), self.state.facts)
+
+    def advances(self, command: str) -> bool:
+        """Whether the goal is nearer after an admissible command, by the length of the expert's plans. Privileged."""
+        now = self.plan()
+        if not now or command == now[0]:
+            return bool(now)
+        twin = open_engine(self.game.path)
+        twin.reset()
+        for past in self.commands:
+            twin.step(past)
+        after = plan(load_game(self.game.path), twin.step(command).facts)
+        return after is not None and len(after) < len(now)
 
     def _open(self, path: Path) -> Engine:
         return ThorEngine(path) if self._engine_name == "thor" else open_engine(path, self._engine_name)
@@ -169,7 +184,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
     def _share(self) -> float:
         if isinstance(self._engine, ThorEngine):
             return self._engine.goal_condition
-        return goal_condition_success(self.game, self.state)
+        return goal_condition_success(load_game(self.game.path), self.state.facts)
 
     def _observation(self) -> Any:
         return {"image": self.render(), "text": self.state.feedback} if self.shows_text else self.render()

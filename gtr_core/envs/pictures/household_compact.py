@@ -1,8 +1,8 @@
 """The compact picture of a household for tiny models: 8 by 7 cells of 28 pixels (LAB.md 2).
 
 Row 1 is the task's text. Row 2 begins with the place and the object in hand; from its third cell on, and in rows 3 to
-5, stand the objects in view. Rows 6 and 7 are the room: a cell for a kind of receptacle, with a dot for each of them, 21
-a cell at most. A cell names a kind by four letters, over the thing's number, on the kind's own tint.
+5, stand the objects in view. Rows 6 and 7 are the room: a cell for a kind of receptacle, with a dot for each of them,
+21 a cell at most. A cell names a kind by four letters, over the thing's number, on the kind's own tint.
 """
 
 from collections.abc import Sequence
