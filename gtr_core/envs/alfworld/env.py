@@ -11,7 +11,8 @@ import numpy as np
 from gtr_core.envs.alfworld.catalogue import Catalogue
 from gtr_core.envs.alfworld.engine import Engine, TextState, open_engine
 from gtr_core.envs.alfworld.engine.game import load_game
-from gtr_core.envs.alfworld.expert import goal_condition_success, plan
+from gtr_core.envs.alfworld.engine.goal import goal_condition_success
+from gtr_core.envs.alfworld.expert import plan
 from gtr_core.envs.alfworld.games import GameFile, read_game
 from gtr_core.envs.alfworld.memory import Memory
 from gtr_core.envs.alfworld.rewards import Rules
@@ -88,6 +89,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         self._engine: Engine | None = None
         self._name = ""
         self._goal_condition = 0.0
+        self._planned: tuple[tuple[str, ...] | None] | None = None  # the plan of this state, once it was asked for
         image = gymnasium.spaces.Box(0, 255, household_shape(layout), np.uint8)
         self.action_space = COMMAND
         self.observation_space = gymnasium.spaces.Dict({"image": image, "text": FEEDBACK}) if self.shows_text else image
@@ -109,6 +111,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         self.state = self._engine.reset()
         self.memory = Memory.of(self.state.feedback)
         self.commands = []
+        self._planned = None
         self._goal_condition = self._share()
         return self._observation(), self._info(legal=True)
 
@@ -121,6 +124,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         self.state = self._engine.step(command)
         self.memory.hear(self.state.feedback)
         self.commands.append(command)
+        self._planned = None
         before, self._goal_condition = self._goal_condition, self._share()
         reward, truncated = self.rules.reward(
             won=self.state.won,
@@ -155,7 +159,9 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         """The expert's commands from here to the goal; None when none was found. Privileged."""
         if isinstance(self._engine, ThorEngine):
             return self._engine.plan()
-        return plan(load_game(self.game.path), self.state.facts)
+        if self._planned is None:
+            self._planned = (plan(load_game(self.game.path), self.state.facts),)
+        return self._planned[0]
 
     def advances(self, command: str) -> bool:
         """Whether the goal is nearer after an admissible command, by the length of the expert's plans. Privileged."""

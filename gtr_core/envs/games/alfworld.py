@@ -18,7 +18,7 @@ PURPOSES = {  # the first command of a plan that changes an object says what the
     "clean": "I need to clean the {kind}",
     "slice": "I need to slice the {kind}",
     "use": "I need the light of the {kind}",
-    "move": "I need to put the {kind} where it belongs",
+    "move": "I need to bring the {kind} to the {place}",
 }
 
 
@@ -91,9 +91,9 @@ def history(commands: Sequence[str]) -> str:
 
 def _purpose(plan: Sequence[str]) -> str:
     for command in plan:
-        verb, *rest = command.split()
-        if verb in PURPOSES:
-            return PURPOSES[verb].format(kind=rest[0])
+        words = command.split()
+        if words[0] in PURPOSES:
+            return PURPOSES[words[0]].format(kind=words[1], place=words[-2])
     return "I need to look around"
 
 
