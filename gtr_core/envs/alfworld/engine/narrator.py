@@ -36,6 +36,21 @@ class Narrator:
         """The text with all its symbols spun out."""
         return "".join(self._spin(symbol, facts, binding) for symbol in parse_symbols(text))
 
+    def reads(self, text: str) -> set[str]:
+        """The predicates that telling the text may ask for."""
+        return {term.predicate for query in self._queries(text, set()) for term in query}
+
+    def _queries(self, text: str, seen: set[str]) -> Iterator[Query]:
+        for symbol in parse_symbols(text):
+            if isinstance(symbol, Each):
+                yield symbol.query
+            call = symbol.body if isinstance(symbol, Each) else symbol
+            if isinstance(call, Call) and call.rule not in seen:
+                seen.add(call.rule)
+                for rule in self._grammar.rules[call.rule]:
+                    yield parse_query(rule.condition)
+                    yield from self._queries(rule.text, seen)
+
     def _spin(self, symbol: Symbol, facts: Facts, binding: Binding) -> str:
         match symbol:
             case Words(text):

@@ -79,12 +79,6 @@ def parse_domain(text: str) -> Domain:
         if name != "object":
             parents[name] = parent
     actions = tuple(_action(body) for body in sections[":action"])
-    read = {literal.predicate for action in actions for clause in action.precondition.clauses for literal in clause}
-    for action in actions:
-        if action.conditional & read:
-            # TextWorld's record of the facts ignores the condition of an effect, so the two would go apart.
-            names = ", ".join(sorted(action.conditional & read))
-            raise UserError(f"a precondition reads {names}, which {action.name} changes conditionally; {_FALLBACK}")
     constants = tuple(typed_list(sections.get(":constants", [[]])[0]))
     return Domain(actions, constants, {name: _ancestors(name, parents) for name in {*parents, "object"}})
 
