@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from gtr_core.envs.alfworld.catalogue import Catalogue
-from gtr_core.envs.alfworld.engine import Engine, TextState, open_engine
+from gtr_core.envs.alfworld.engine import ENGINES, Engine, TextState, open_engine
 from gtr_core.envs.alfworld.engine.game import load_game
 from gtr_core.envs.alfworld.engine.goal import goal_condition_success
 from gtr_core.envs.alfworld.expert import plan
@@ -70,6 +70,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
     ) -> None:
         for name, value, choices in (
             ("observation", observation, ("image", "image+text")),
+            ("engine", engine, ENGINES),
             ("render", render, ("schematic", "thor")),
         ):
             if value not in choices:

@@ -97,7 +97,7 @@ RULES = {
 
 
 def write_kitchen(path: Path, hidden: Mapping[str, str] | None = None) -> Path:
-    """Write the game; `hidden` names what lies in drawers 1 and 2, e.g. `{"Egg": "Drawer 1"}`."""
+    """Write the game; `hidden` says what else lies where, e.g. `{"Egg": "Drawer 1", "Apple 2": "CounterTop 1"}`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     game = {
         "pddl_domain": _domain(),
@@ -142,13 +142,15 @@ def _problem(contents: Mapping[str, str]) -> str:
         kind = place.split()[0]
         init += [f"(receptacleAtLocation {_id(place)} loc_bar_{i})", f"(receptacleType {_id(place)} {kind}Type)"]
         init += [f"(openable {_id(place)})"] * (kind in DOORS)
-        init += [f"(canContain {kind}Type {thing}Type)" for thing in contents]
+        init += [f"(canContain {kind}Type {thing.split()[0]}Type)" for thing in contents]
     for thing, place in contents.items():
-        init += [f"(inReceptacle {_id(thing)} {_id(place)})", f"(objectType {_id(thing)} {thing}Type)"]
+        init += [f"(inReceptacle {_id(thing)} {_id(place)})", f"(objectType {_id(thing)} {thing.split()[0]}Type)"]
         init += [f"(heatable {_id(thing)})"]
     objects = [f"{_id(place)} - receptacle" for place in places] + [f"{_id(thing)} - object" for thing in contents]
     objects += [f"loc_bar_{i} - location" for i in range(len(places) + 1)]
-    objects += [f"{kind}Type - rtype" for kind in PLACES] + [f"{thing}Type - otype" for thing in contents]
+    objects += [f"{kind}Type - rtype" for kind in PLACES] + [
+        f"{kind}Type - otype" for kind in {thing.split()[0]: 0 for thing in contents}
+    ]
     return (
         f"(define (problem kitchen) (:domain alfred) (:objects agent1 - agent {' '.join(objects)})\n"
         f"(:init {' '.join(dict.fromkeys(init))})\n"
