@@ -16,7 +16,7 @@ from gtr_core.envs.alfworld.expert import plan
 from gtr_core.envs.alfworld.games import GameFile, read_game
 from gtr_core.envs.alfworld.memory import Memory
 from gtr_core.envs.alfworld.rewards import Rules
-from gtr_core.envs.alfworld.thor import ThorEngine, simulator
+from gtr_core.envs.alfworld.thor import ThorEngine, installed, start_simulator
 from gtr_core.envs.deals import shuffled
 from gtr_core.envs.pictures.glyphs import Picture
 from gtr_core.envs.pictures.household import household_picture, household_shape
@@ -76,7 +76,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
             if value not in choices:
                 raise ValueError(f"{name}={value!r} is not known: choose {' or '.join(choices)}")
         if render == "thor":
-            simulator()  # said here, before a run begins
+            installed()  # refused here, before a run begins
         self.rules = Rules(max_steps, goal_condition, action_limit, repeat_limit)
         self.catalogue = Catalogue(games, split, task_types)
         self.shows_text = observation == "image+text"
@@ -91,7 +91,9 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         self._name = ""
         self._goal_condition = 0.0
         self._planned: tuple[tuple[str, ...] | None] | None = None  # the plan of this state, once it was asked for
-        image = gymnasium.spaces.Box(0, 255, household_shape(layout), np.uint8)
+        self._simulator: Any = None
+        shape = household_shape("reference" if render == "thor" else layout)
+        image = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.action_space = COMMAND
         self.observation_space = gymnasium.spaces.Dict({"image": image, "text": FEEDBACK}) if self.shows_text else image
 
@@ -105,10 +107,8 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         super().reset(seed=seed)
         name = options["game"] if options else self._draw()
         if self._engine is None or name != self._name:
-            self.close()
-            self.game = read_game(self.catalogue[name])
+            self.game, self._name = read_game(self.catalogue[name]), name
             self._engine = self._open(self.game.path)
-            self._name = name
         self.state = self._engine.reset()
         self.memory = Memory.of(self.state.feedback)
         self.commands = []
@@ -143,10 +143,13 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         return household_picture(self.layout, self.memory)
 
     def close(self) -> None:
-        """End the game that is open."""
+        """End the game that is open, and the simulator."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        if self._simulator is not None:
+            self._simulator.env.stop()
+            self._simulator = None
 
     def winnable_deals(self) -> list[str]:
         """The names of the split's solvable games, in a fixed order."""
@@ -164,11 +167,16 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
             self._planned = (plan(load_game(self.game.path), self.state.facts),)
         return self._planned[0]
 
-    def advances(self, command: str) -> bool:
-        """Whether the goal is nearer after an admissible command, by the length of the expert's plans. Privileged."""
+    def advances(self, command: str) -> bool | None:
+        """Whether the goal is nearer after an admissible command, by the length of the expert's plans. Privileged.
+
+        None where it cannot be told: no plan was found, or the simulator's expert would do otherwise.
+        """
         now = self.plan()
-        if not now or command == now[0]:
-            return bool(now)
+        if now and command == now[0]:
+            return True
+        if not now or isinstance(self._engine, ThorEngine):
+            return None
         twin = open_engine(self.game.path)
         twin.reset()
         for past in self.commands:
@@ -177,7 +185,12 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         return after is not None and len(after) < len(now)
 
     def _open(self, path: Path) -> Engine:
-        return ThorEngine(path) if self._engine_name == "thor" else open_engine(path, self._engine_name)
+        if self._engine is not None:
+            self._engine.close()
+        if self._engine_name != "thor":
+            return open_engine(path, self._engine_name)
+        self._simulator = self._simulator or start_simulator()
+        return ThorEngine(path, self._simulator)
 
     def _draw(self) -> str:
         for name in shuffled(list(self.catalogue), self.np_random):

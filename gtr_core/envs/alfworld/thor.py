@@ -18,11 +18,11 @@ from gtr_core.errors import UserError
 WAY_OUT = "render='schematic' draws the games without it"
 
 
-def simulator() -> Any:
+def installed() -> Any:
     """ALFWorld's `AlfredThorEnv`.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it cannot be imported.
     """
     try:
         from alfworld.agents.environment.alfred_thor_env import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -35,26 +35,37 @@ def simulator() -> Any:
     return AlfredThorEnv
 
 
+def start_simulator() -> Any:
+    """A running simulator, which plays one game after another until its `env.stop()`.
+
+    Raises:
+        UserError: it is not installed, or does not start.
+    """
+    thor = installed().Thor(Queue())
+    try:
+        thor.init_env(_config())
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"render='thor': AI2-THOR did not start ({reason}): {WAY_OUT}.") from error
+    return thor
+
+
 class ThorEngine:
     """One game in the simulator, with the protocol of the text engines; `facts` stay empty.
 
     Args:
         path: the `game.tw-pddl` file; `traj_data.json` must lie beside it.
+        simulator: of `start_simulator`.
 
     Raises:
-        UserError: the game has no scene, or the simulator cannot be had.
+        UserError: the game has no scene.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, simulator: Any) -> None:
         self._scene = path.with_name("traj_data.json")
         if not self._scene.is_file():
             raise UserError(f"render='thor' needs '{self._scene}', which generated games lack: {WAY_OUT}.")
-        self._thor: Any = simulator().Thor(Queue())
-        try:
-            self._thor.init_env(_config())
-        except (OSError, ValueError, RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"render='thor': AI2-THOR did not start ({reason}): {WAY_OUT}.") from error
+        self._thor = simulator
         self.goal_condition = 0.0
         self._expert: tuple[str, ...] = ()
 
@@ -69,8 +80,7 @@ class ThorEngine:
         return self._state()
 
     def close(self) -> None:
-        """Stop the simulator."""
-        self._thor.env.stop()
+        """The simulator goes on, for the next game."""
 
     def frame(self) -> Picture:
         """What the agent's camera sees; AlfredThorEnv gives its frames as BGR."""

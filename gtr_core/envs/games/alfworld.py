@@ -68,16 +68,18 @@ class ALFWorldGame:
     def judge(self, fields: Mapping[str, object]) -> dict[str, bool]:
         """Whether all things named have been seen, and whether the one action named leads to the goal.
 
-        `objects` is left out where the thought names no thing with its number, `plan` where nothing wins any more.
+        `objects` is left out where the thought names no thing with its number, `plan` where the expert cannot tell.
+        Only a thought that names just one action costs the expert a plan.
         """
         thoughts = plain(fields.get("thoughts")).lower()
         verdict = {}
         things = NAMES.findall(thoughts)
         if things or not thoughts:
             verdict["objects"] = bool(things) and set(things) <= self._env.memory.known
-        if self._env.plan():
-            named = _named(thoughts, self._env.admissible)
-            verdict["plan"] = len(named) == 1 and self._env.advances(named[0])
+        named = _named(thoughts, self._env.admissible)
+        right = self._env.advances(named[0]) if len(named) == 1 else False
+        if right is not None:
+            verdict["plan"] = right
         return verdict
 
     def _scene(self) -> str:

@@ -214,6 +214,20 @@ def test_observations_lie_in_their_space(make: Make) -> None:
                 assert env.observation_space.contains(env.step(command)[0])
 
 
+def test_the_original_engine_gives_the_same_episode(make: Make, real_games: Path) -> None:
+    pytest.importorskip("textworld", reason="pip install -e '.[alfworld]'")
+    pytest.importorskip("alfworld", reason="pip install -e '.[alfworld]'")
+    ours, theirs = (make(games=real_games, engine=engine) for engine in ("native", "textworld"))
+    for seed in (0, 1):
+        (picture, info), (same_picture, same_info) = ours.reset(seed=seed), theirs.reset(seed=seed)
+        for command in ("sing", *info["privileged"]["walkthrough"]):
+            assert (picture == same_picture).all()
+            assert info == same_info
+            (picture, *step, info), (same_picture, *same_step, same_info) = ours.step(command), theirs.step(command)
+            assert step == same_step
+        assert info["won"]
+
+
 def test_real_games_are_won_by_the_expert_on_every_split(make: Make, real_games: Path) -> None:
     env = make(games=real_games)
     for name in env.winnable_deals()[::5]:
