@@ -53,6 +53,9 @@ class Game:
         self._members = self._objects_by_type()
         self._grammar = grammar
         self._narrator = Narrator(grammar, self.names, self._is_a)
+        wordless = [action.name for action in domain.actions if action.name not in grammar.actions]
+        if wordless:
+            raise UserError(f"the game's grammar has no action {', '.join(wordless)}")
         self._refuse_conditions_on_conditional_effects()
         self._schemas = [(action, self.query(action.precondition), _can_idle(action)) for action in domain.actions]
         self._goal = [self.query(conjunct) for conjunct in problem.goal]

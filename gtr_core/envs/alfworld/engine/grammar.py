@@ -83,7 +83,8 @@ class Each:
 Symbol = Words | Call | Value | Each
 
 _PART = re.compile(
-    r'(?P<comment>#[^\n]*)|grammar\s*::\s*"""(?P<rules>.*?)"""\s*;|action\s+(?P<action>[\w/-]+)\s*\{(?P<body>.*?)\n\}',
+    r'#[^\n]*|grammar\s*::\s*"""(?P<rules>.*?)"""\s*;'
+    r'|action\s+(?P<action>[\w/-]+)\s*\{(?P<body>(?:""".*?"""|"[^"]*"|[^"}])*)\}',
     re.DOTALL,
 )
 _FIELD = re.compile(r'(template|feedback|grammar|pddl)\s*::\s*(?:"""(.*?)"""|"([^"]*)")\s*;', re.DOTALL)
