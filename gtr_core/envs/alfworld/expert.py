@@ -167,8 +167,7 @@ def _in_hand(goal: Goal, facts: Facts) -> bool:
 
 def _after(game: Game, move: Move, facts: Facts) -> Facts:
     after = facts.copy()
-    for atom, value in game.changes(move):
-        after.assert_(atom, value)
+    after.update(game.changes(move))
     return after
 
 
