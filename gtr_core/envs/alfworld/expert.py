@@ -134,7 +134,8 @@ def _split(
     def leaves_from(literal: Literal) -> bool:
         if effect is None or not literal.positive:
             return False
-        loose = {arg for arg in literal.args if arg not in effect.args and condition.types[arg] != "agent"}
+        fixed = {*effect.args, *(name for name, type_ in condition.types.items() if type_ == "agent")}
+        loose = {arg for arg in literal.args if arg[0] == "?"} - fixed
         return bool(loose - placed) or bool(loose and literal.predicate in _AS_IT_IS)
 
     settled = [literal for literal in clause if literal in static or leaves_from(literal)]
@@ -166,8 +167,7 @@ def _in_hand(goal: Goal, facts: Facts) -> bool:
 
 def _after(game: Game, move: Move, facts: Facts) -> Facts:
     after = facts.copy()
-    for atom, value in game.changes(move):
-        after.assert_(atom, value)
+    after.update(game.changes(move))
     return after
 
 

@@ -34,12 +34,12 @@ class Facts:
             if not predicate.startswith(NOT):
                 yield from ((predicate, *args) for args in all_args)
 
-    def assert_(self, atom: Atom, value: bool) -> None:
-        """Make an atom true or false."""
-        predicate, *args = atom
-        now, before = (predicate, NOT + predicate) if value else (NOT + predicate, predicate)
-        self.of(before).discard(tuple(args))
-        self._by_predicate.setdefault(now, set()).add(tuple(args))
+    def update(self, changes: Iterable[tuple[Atom, bool]]) -> None:
+        """Make atoms true or false, in order."""
+        for (predicate, *args), value in changes:
+            now, before = (predicate, NOT + predicate) if value else (NOT + predicate, predicate)
+            self.of(before).discard(tuple(args))
+            self._by_predicate.setdefault(now, set()).add(tuple(args))
 
     def copy(self) -> "Facts":
         """An independent copy."""
@@ -65,59 +65,61 @@ class Query:
         return Query(tuple(_join_order(clause, facts) for clause in condition.clauses), domains)
 
     def solutions(self, facts: Facts, given: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
-        """Every binding of the clauses' and the given variables under which a clause holds."""
-        for clause in self.clauses:
-            yield from self._solve(clause, 0, dict(given or {}), facts)
+        """Every binding of the clauses' variables, beside the given ones, under which a clause holds."""
+        binding = dict(given or {})
+        if all(value in self.domains[variable] for variable, value in binding.items()):
+            for clause in self.clauses:
+                yield from self._solve(clause, binding, facts)
 
     def holds(self, facts: Facts) -> bool:
         """Whether there is a solution."""
         return any(True for _ in self.solutions(facts))
 
-    def _solve(
-        self, clause: Sequence[Literal], depth: int, binding: dict[str, str], facts: Facts
-    ) -> Iterator[dict[str, str]]:
-        if depth == len(clause):
+    def _solve(self, clause: Sequence[Literal], binding: dict[str, str], facts: Facts) -> Iterator[dict[str, str]]:
+        if not clause:
             yield binding
             return
-        literal = clause[depth]
-        for extended in self._matches(literal, binding, facts):
-            yield from self._solve(clause, depth + 1, extended, facts)
+        for extended in self._matches(clause[0], binding, facts):
+            yield from self._solve(clause[1:], extended, facts)
 
     def _matches(self, literal: Literal, binding: dict[str, str], facts: Facts) -> Iterator[dict[str, str]]:
-        pattern = [binding.get(arg, arg) for arg in literal.args]
-        open_at = [i for i, arg in enumerate(pattern) if arg[0] == "?"]
-        if not open_at:
-            true = (
-                pattern[0] == pattern[1] if literal.predicate == "=" else tuple(pattern) in facts.of(literal.predicate)
-            )
+        """The bindings that extend the given one just so far that the literal is decided, and true."""
+        args = tuple(binding.get(arg, arg) for arg in literal.args)
+        free = [i for i, arg in enumerate(args) if arg[0] == "?"]
+        if not free:
+            true = args[0] == args[1] if literal.predicate == "=" else args in facts.of(literal.predicate)
             if true == literal.positive:
                 yield binding
-        elif literal.positive and literal.predicate != "=":
-            fixed = [(i, arg) for i, arg in enumerate(pattern) if arg[0] != "?"]
-            for args in facts.of(literal.predicate):
-                if all(args[i] == arg for i, arg in fixed):
+        elif _generates(literal):
+            fixed = [(i, arg) for i, arg in enumerate(args) if i not in free]
+            for found in facts.of(literal.predicate):
+                if all(found[i] == arg for i, arg in fixed):
                     extended = dict(binding)
                     if all(
-                        extended.setdefault(pattern[i], args[i]) == args[i] and args[i] in self.domains[pattern[i]]
-                        for i in open_at
+                        extended.setdefault(args[i], found[i]) == found[i] and found[i] in self.domains[args[i]]
+                        for i in free
                     ):
                         yield extended
         else:
-            variable = pattern[open_at[0]]
-            for value in sorted(self.domains[variable]):
+            variable = args[free[0]]
+            for value in self.domains[variable]:
                 yield from self._matches(literal, {**binding, variable: value}, facts)
 
 
+def _generates(literal: Literal) -> bool:
+    """Whether the facts list the values that make the literal true."""
+    return literal.positive and literal.predicate != "="
+
+
 def _join_order(clause: Sequence[Literal], facts: Facts) -> tuple[Literal, ...]:
-    """Greedy: what is decided first, then what shares a bound variable and has few facts; negations when bound."""
-    left, bound, order = list(clause), set[str](), []
+    """Greedy: what is decided, then what shares a bound variable and has few facts, then what the facts do not list."""
+    left, order, bound = list(clause), list[Literal](), set[str]()
 
     def cost(literal: Literal) -> tuple[bool, bool, int]:
         variables = {arg for arg in literal.args if arg[0] == "?"}
-        free = variables - bound
-        generates = literal.positive and literal.predicate != "="
-        size = len(facts.of(literal.predicate)) if free else -1
-        return (bool(free) and not generates, bool(free) and bool(bound) and free == variables, size)
+        if variables <= bound:
+            return (False, False, -1)
+        return (not _generates(literal), bool(bound) and not variables & bound, len(facts.of(literal.predicate)))
 
     while left:
         best = min(left, key=cost)

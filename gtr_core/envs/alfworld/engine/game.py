@@ -53,8 +53,13 @@ class Game:
         self._members = self._objects_by_type()
         self._grammar = grammar
         self._narrator = Narrator(grammar, self.names, self._is_a)
+        wordless = [action.name for action in domain.actions if action.name not in grammar.actions]
+        if wordless:
+            raise UserError(f"the game's grammar has no action {', '.join(wordless)}")
         self._refuse_conditions_on_conditional_effects()
         self._schemas = [(action, self.query(action.precondition), _can_idle(action)) for action in domain.actions]
+        self._lasting = {action.name for action in domain.actions if self._command_lasts(action)}
+        self._commands: dict[tuple[str, ...], str] = {}
         self._goal = [self.query(conjunct) for conjunct in problem.goal]
 
     def start(self) -> Facts:
@@ -103,15 +108,20 @@ class Game:
         return self._narrator.tell("#intro#", facts, {})
 
     def command(self, move: Move, facts: Facts) -> str:
-        """How the move is commanded."""
-        return self._narrator.tell(self._grammar.actions[move.action.name].command, facts, move.objects)
+        """How the move is commanded. Told once where the words read nothing that can change."""
+        key = (move.action.name, *move.objects.values())
+        if key in self._commands:
+            return self._commands[key]
+        command = self._narrator.tell(self._grammar.actions[move.action.name].command, facts, move.objects)
+        if move.action.name in self._lasting:
+            self._commands[key] = command
+        return command
 
     def feedback(self, move: Move, facts: Facts) -> str:
         """What is said after the move; `facts` as it left them."""
         return self._narrator.tell(self._grammar.actions[move.action.name].feedback, facts, move.objects)
 
-    def commands_last(self, action: Action) -> bool:
-        """Whether the action's commands read nothing that can change, so that they may be told once."""
+    def _command_lasts(self, action: Action) -> bool:
         return not self._narrator.reads(self._grammar.actions[action.name].command) & self.changing
 
     def _is_a(self, id_: str, type_: str) -> bool:

@@ -83,7 +83,8 @@ class Each:
 Symbol = Words | Call | Value | Each
 
 _PART = re.compile(
-    r'(?P<comment>#[^\n]*)|grammar\s*::\s*"""(?P<rules>.*?)"""\s*;|action\s+(?P<action>[\w/-]+)\s*\{(?P<body>.*?)\n\}',
+    r'#[^\n]*|grammar\s*::\s*"""(?P<rules>.*?)"""\s*;'
+    r'|action\s+(?P<action>[\w/-]+)\s*\{(?P<body>(?:""".*?"""|"[^"]*"|[^"}])*)\}',
     re.DOTALL,
 )
 _FIELD = re.compile(r'(template|feedback|grammar|pddl)\s*::\s*(?:"""(.*?)"""|"([^"]*)")\s*;', re.DOTALL)
@@ -129,7 +130,7 @@ def parse_symbols(text: str) -> tuple[Symbol, ...]:
     while position < len(text):
         found = _SYMBOL.match(text, position)
         if not found or bool(found["open"]) != bool(found["close"]):
-            raise UserError(f"the game's grammar has a text that cannot be read: {text[position : position + 60]!r}")
+            raise UserError(f"the game's grammar has a text that cannot be read: {text[position:]!r}")
         symbols.append(_symbol(found))
         position = found.end()
     return tuple(symbols)
@@ -140,10 +141,17 @@ def _symbol(found: re.Match[str]) -> Symbol:
         return Words(found["words"])
     if found["call"]:
         return Call(found["call"])
-    body = Call(found["body_call"]) if found["body_call"] else Value(ast.parse(found["body"].strip(), mode="eval").body)
+    body = Call(found["body_call"]) if found["body_call"] else Value(_expression(found["body"]))
     if found["query"] or found["open"]:
         return Each(body, parse_query(found["query"] or ""), bool(found["open"]))
     return body
+
+
+def _expression(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        raise UserError(f"the game's grammar has an expression that cannot be read: {text!r}") from None
 
 
 @lru_cache(maxsize=1024)

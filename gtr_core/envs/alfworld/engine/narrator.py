@@ -47,7 +47,7 @@ class Narrator:
             call = symbol.body if isinstance(symbol, Each) else symbol
             if isinstance(call, Call) and call.rule not in seen:
                 seen.add(call.rule)
-                for rule in self._grammar.rules[call.rule]:
+                for rule in self._grammar.rules.get(call.rule, ()):
                     yield parse_query(rule.condition)
                     yield from self._queries(rule.text, seen)
 
@@ -58,7 +58,7 @@ class Narrator:
             case Call(rule):
                 return self.tell(self._choose(rule, facts, binding), facts, binding)
             case Value(expression):
-                return str(self._evaluate(expression, binding))
+                return self._evaluate(expression, binding)
             case Each(body, query, as_list):
                 items = [self._spin(body, facts, answer) for answer in self._answers(query, facts, binding)]
                 return self._listed(items, facts, binding) if as_list else "".join(items)
@@ -89,9 +89,11 @@ class Narrator:
         free = [(i, name) for i, name in enumerate(term.names) if name not in binding]
         used = set(binding.values())
         for args in sorted(args for args in facts.of(term.predicate) if all(args[i] == value for i, value in bound)):
-            new = {name: args[i] for i, name in free}
-            typed = all(self._is_a(args[i], term.types[i]) for i, _ in free)
-            if typed and len(set(new.values()) - used) == len(free):
+            new: dict[str, str] = {}
+            fits = all(
+                new.setdefault(name, args[i]) == args[i] and self._is_a(args[i], term.types[i]) for i, name in free
+            )
+            if fits and len(set(new.values()) - used) == len(new):
                 yield from self._answers(query, facts, {**binding, **new}, depth + 1)
 
     def _evaluate(self, node: ast.expr, binding: Binding) -> str:

@@ -12,8 +12,6 @@ class NativeEngine:
 
     def __init__(self, game: Game) -> None:
         self._game = game
-        self._commands: dict[tuple[str, ...], str] = {}
-        self._told_once = {action.name for action in game.domain.actions if game.commands_last(action)}
         self._facts = game.start()
         self._named_facts: set[Atom] = set()
         self._moves: dict[str, Move] = {}
@@ -34,8 +32,9 @@ class NativeEngine:
         move = self._moves.get(command.strip())
         if move is None:
             return self._state("Nothing happens.")
-        for atom, value in self._game.changes(move):
-            self._facts.assert_(atom, value)
+        changes = list(self._game.changes(move))
+        self._facts.update(changes)
+        for atom, value in changes:
             (self._named_facts.add if value else self._named_facts.discard)(self._game.named(atom))
         return self._state(self._game.feedback(move, self._facts))
 
@@ -45,14 +44,6 @@ class NativeEngine:
     def _state(self, feedback: str) -> TextState:
         self._moves = {}
         for move in self._game.moves(self._facts):
-            self._moves.setdefault(self._command(move), move)
+            self._moves.setdefault(self._game.command(move, self._facts), move)
         won = self._game.won(self._facts)
         return TextState(feedback, tuple(sorted(self._moves)), won, frozenset(self._named_facts))
-
-    def _command(self, move: Move) -> str:
-        if move.action.name not in self._told_once:
-            return self._game.command(move, self._facts)
-        key = (move.action.name, *[move.binding[parameter] for parameter in move.action.parameters])
-        if key not in self._commands:
-            self._commands[key] = self._game.command(move, self._facts)
-        return self._commands[key]

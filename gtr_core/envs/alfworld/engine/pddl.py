@@ -15,6 +15,8 @@ from gtr_core.errors import UserError
 Atom = tuple[str, ...]
 """A predicate and its arguments."""
 
+_FALLBACK = "the engine textworld can play it"
+
 
 @dataclass(frozen=True)
 class Literal:
@@ -42,7 +44,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Action:
-    """A schema. `conditional` names the predicates that change only under a `when`."""
+    """A schema.
+
+    adds, deletes: its effects, with or without a `when`; conditional: the predicates that change under a `when`.
+    """
 
     name: str
     parameters: tuple[str, ...]
@@ -92,9 +97,6 @@ def parse_problem(text: str) -> Problem:
     return Problem(
         tuple(typed_list(sections[":objects"])), init, tuple(condition(conjunct, {}) for conjunct in conjuncts)
     )
-
-
-_FALLBACK = "play this game with the engine textworld"
 
 
 def condition(expr: Tree, types: Mapping[str, str]) -> Condition:

@@ -22,8 +22,8 @@ class TextWorldEngine:
                 AlfredDemangler,
             )
             from textworld.envs import PddlEnv  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        except ImportError:
-            raise UserError("the engine textworld needs the extra: pip install -e '.[alfworld]'") from None
+        except ImportError as error:
+            raise UserError(f"the engine textworld needs the extra ({error}): pip install -e '.[alfworld]'") from None
         infos = textworld.EnvInfos(won=True, admissible_commands=True, facts=True)
         self._env = AlfredDemangler(PddlEnv(infos), shuffle=False)
         with _argv_kept():
