@@ -1,6 +1,6 @@
 """Many games side by side in worker processes; one that crashes or hangs never takes the rollout down.
 
-It pays where a turn costs milliseconds and there are cores to spare: the original TextWorld engine of ALFWorld, or
+It pays where a turn costs a tenth of a second and cores are idle: the original TextWorld engine of ALFWorld, or
 AI2-THOR. The native engine and the card games are faster in process, where no picture crosses a pipe.
 """
 

@@ -37,7 +37,7 @@ class Catalogue(Mapping[str, Path]):
         found = [path for path in find_games(games, wanted, task_types) if wanted in (None, _split(path) or wanted)]
         if not found:
             raise UserError(f"none of the given games is of split '{wanted}'.")
-        root = _root(games, found)
+        root = _root(games)
         self._paths = {Path(os.path.relpath(path, root)).as_posix(): path for path in found}
 
     def __getitem__(self, name: str) -> Path:
@@ -62,10 +62,10 @@ def _split(path: Path) -> str | None:
     return next((part for part in reversed(path.parts) if part in SPLITS), None)
 
 
-def _root(games: str | Path | Sequence[str | Path] | None, found: Sequence[Path]) -> str:
-    """The folder that was given, or the lowest one above all the files that were."""
+def _root(games: str | Path | Sequence[str | Path] | None) -> str:
+    """The folder that was given, or the lowest one above all the files that were: the same for every split."""
     place = os.environ.get("ALFWORLD_DATA", "") if games is None else games
     if isinstance(place, str | Path) and Path(place).is_dir():
         inside = Path(place) / DATA
         return str(inside if inside.is_dir() else place)
-    return os.path.commonpath([path.absolute().parent for path in found])
+    return os.path.commonpath([path.absolute().parent for path in find_games(games)])

@@ -14,7 +14,7 @@ class Rules:
     """The rules, each of which can be switched; the defaults are those of GTR and GTR-Turbo.
 
     Attributes:
-        max_steps: an episode is truncated with so many steps.
+        max_steps: an episode is truncated with so many steps; `gymnasium.make` cuts it at 300 in any case.
         goal_condition: how the share of goal conditions that hold is paid: in full `every_step` as the released code
             does, by what it rose or fell `on_change`, or `off`.
         action_limit: one action more than so many is cut off with -3; None for no such limit.

@@ -161,6 +161,7 @@ def test_a_list_of_files_keeps_to_the_split_too(make: Make, games: Path) -> None
     files = sorted(games.rglob("game.tw-pddl"))
     assert len(make(games=files, split="test").winnable_deals()) == 2
     assert make(games=files).winnable_deals() == make().winnable_deals()
+    assert set(make(games=files, split="test").winnable_deals()) < set(make(games=files).winnable_deals())
 
 
 def test_episode_sets_name_games_not_places_and_play(games: Path, make: Make) -> None:
@@ -214,18 +215,18 @@ def test_observations_lie_in_their_space(make: Make) -> None:
                 assert env.observation_space.contains(env.step(command)[0])
 
 
+@pytest.mark.slow
 def test_the_original_engine_gives_the_same_episode(make: Make, real_games: Path) -> None:
     pytest.importorskip("textworld", reason="pip install -e '.[alfworld]'")
     pytest.importorskip("alfworld", reason="pip install -e '.[alfworld]'")
     ours, theirs = (make(games=real_games, engine=engine) for engine in ("native", "textworld"))
-    for seed in (0, 1):
-        (picture, info), (same_picture, same_info) = ours.reset(seed=seed), theirs.reset(seed=seed)
-        for command in ("sing", *info["privileged"]["walkthrough"]):
-            assert (picture == same_picture).all()
-            assert info == same_info
-            (picture, *step, info), (same_picture, *same_step, same_info) = ours.step(command), theirs.step(command)
-            assert step == same_step
-        assert info["won"]
+    (picture, info), (same_picture, same_info) = ours.reset(seed=0), theirs.reset(seed=0)
+    for command in ("sing", *info["privileged"]["walkthrough"]):
+        assert (picture == same_picture).all()
+        assert info == same_info
+        (picture, *step, info), (same_picture, *same_step, same_info) = ours.step(command), theirs.step(command)
+        assert step == same_step
+    assert info["won"]
 
 
 def test_real_games_are_won_by_the_expert_on_every_split(make: Make, real_games: Path) -> None:

@@ -135,7 +135,7 @@ def test_four_letters_tell_every_kind_of_a_real_household_apart(real_games: Path
 @both_layouts
 def test_every_real_room_fits(layout: str, real_games: Path) -> None:
     """A receptacle that the picture left out would look the same before and after it was visited."""
-    for path in find_games(real_games):
+    for path in find_games(real_games)[::3]:
         memory = Memory.of(open_engine(path).reset().feedback)
         before = household_picture(layout, memory)
         for name in memory.receptacles:
