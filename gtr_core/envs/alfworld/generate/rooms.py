@@ -107,9 +107,9 @@ def _unposed(scene: int, plan: FloorPlan) -> Sequence[Receptacle]:
     rng = generator("alfworld furniture", scene)
     points = [plan.points[i] for i in rng.permutation(len(plan.points))[: len(pieces)]]
     found = []
-    for name, (x, z) in zip(pieces, points, strict=True):
+    for i, (name, (x, z)) in enumerate(zip(pieces, points, strict=True)):
         turn = int(rng.integers(4))
         dx, dz = AHEAD[turn]
-        thor = thor_id(name, x + 0.5 * dx, 0.9, z + 0.5 * dz)
+        thor = thor_id(name, x + 0.5 * dx, 0.9 + i / 100, z + 0.5 * dz)  # the height keeps ids apart
         found.append(Receptacle(thor, name, _location(x, z, 90 * turn, 45), openable=False))
     return found
