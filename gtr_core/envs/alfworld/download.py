@@ -6,7 +6,8 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def download(
     script = _script()
     archives = Path(tempfile.gettempdir(), "alfworld", "complete")
     fetched = [_fetch(script, url, archives) for url in urls or (script["JSON_FILES_URL"], script["TW_PDDL_FILES_URL"])]
-    with publish(final) as folder:
+    with _gone_on_failure(Path(where)), publish(final) as folder:
         for archive in fetched:
             _unpack(script, archive, folder)
         for part in (folder / DATA).iterdir():  # the archives hold `json_2.1.1/` itself
@@ -51,6 +52,18 @@ def download(
     for archive in fetched:
         archive.unlink()
     return counts
+
+
+@contextmanager
+def _gone_on_failure(folder: Path) -> Iterator[None]:
+    """Leave no folder behind that was not there before, when the block raises."""
+    there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not there and folder.exists():
+            folder.rmdir()
+        raise
 
 
 def _script() -> dict[str, Any]:
