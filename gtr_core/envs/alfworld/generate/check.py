@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gtr_core.envs.alfworld.generate.problem import pddl_problem
+from gtr_core.envs.alfworld.generate.problem import pddl_id, pddl_problem
 from gtr_core.envs.alfworld.generate.scene import Scene
 from gtr_core.envs.alfworld.generate.shipped import INSTALL, shipped
-from gtr_core.envs.alfworld.generate.tasks import LAMP, Task
+from gtr_core.envs.alfworld.generate.tasks import CHANGES, LAMP, Task
 from gtr_core.envs.alfworld.generate.walkthrough import names
 from gtr_core.errors import UserError
 
@@ -18,58 +18,90 @@ class NotWinnable(Exception):  # noqa: N818 - named for the condition
 
 
 def check(scene: Scene, task: Task, walkthrough: Sequence[str]) -> None:
-    """Return when the planner finds a plan and the walkthrough wins; half a second to a second and a half.
-
-    The planner searches the room with only the things that the goal speaks of. Things never stand in one another's
-    way, so its plan is one for the full room as well, where the search would take from seconds to many minutes.
+    """Return when the planner finds a plan and the walkthrough wins; about a second.
 
     Raises:
         NotWinnable: the game cannot be won so.
         UserError: TextWorld or its planner is not installed.
     """
     planner = _Planner()
-    needed = tuple(thing for thing in scene.things if thing.type in (task.object, LAMP))
-    if not planner.finds_plan(pddl_problem("needed", replace(scene, things=needed), task)):
+    if not planner.finds_plan(pddl_problem("needed", _needed(scene, task), task)):
         raise NotWinnable("the planner finds no plan")
-    state = planner.state(pddl_problem("full", scene, task))
-    called = names(variable.name for fact in state.facts for variable in fact.arguments)
-    if state.check_goal():
+    ids = [thing.id for thing in scene.things] + [receptacle.id for receptacle in scene.room.receptacles]
+    planner.load(pddl_problem("full", scene, task), names(map(pddl_id, ids)))
+    if planner.won():
         raise NotWinnable("the goal holds before the first command")
     for command in walkthrough:
-        actions = {_command(action, called): action for action in state.all_applicable_actions()}
-        if command not in actions:
+        if not planner.act(command):
             raise NotWinnable(f"the walkthrough's '{command}' is not possible")
-        state.apply(actions[command])
-    if not state.check_goal():
+    if not planner.won():
         raise NotWinnable("the walkthrough does not reach the goal")
 
 
+def _needed(scene: Scene, task: Task) -> Scene:
+    """The scene with only what the goal speaks of and where that lies.
+
+    Nothing stands in anything's way, so a plan here is one for the full room as well, where the search would take
+    from seconds to many minutes.
+    """
+    things = tuple(thing for thing in scene.things if thing.type in (task.object, LAMP))
+    holders = {thing.receptacle for thing in things}
+    first = {receptacle.type: receptacle for receptacle in reversed(scene.room.receptacles)}
+    uses = {task.goal, CHANGES[task.type][1]} if task.type in CHANGES else {task.goal}
+    holders |= {first[kind] for kind in uses & first.keys()}
+    furniture = tuple(receptacle for receptacle in scene.room.receptacles if receptacle in holders)
+    return replace(scene, things=things, room=replace(scene.room, receptacles=furniture))
+
+
 class _Planner:
-    """TextWorld's planner and simulator of PDDL, without its text."""
+    """Fast Downward as TextWorld ships it: a search for plans, and a state that operators change."""
 
     def __init__(self) -> None:
         try:
             import fast_downward  # type: ignore
-            from textworld.envs.pddl.logic import GameLogic, PddlState  # type: ignore
+            from textworld.envs.pddl.logic import GameLogic  # type: ignore
         except ImportError:
             raise UserError(f"checking games needs TextWorld's planner: {INSTALL} installs it.") from None
+        self._downward = fast_downward
         self._library = fast_downward.load_lib()
-        self._logic = GameLogic(domain=shipped().domain, grammar=shipped().grammar)
-        self._load = PddlState
+        actions = GameLogic(domain=shipped().domain, grammar=shipped().grammar).actions
+        self._templates: dict[str, str] = {name: action.template for name, action in actions.items()}
+        self._templates["gotolocation"] = "go to {r}"  # the grammar's own is a rule, not a template
 
     def finds_plan(self, problem: str) -> bool:
-        self.state(problem)
-        return bool(self._library.replan(False))
+        _, sas = self._translate(problem, optimize=True)
+        return bool(self._library.solve_sas(sas.encode(), False))
 
-    def state(self, problem: str) -> Any:
-        """A state at the problem's start; the last one is the one that can be played."""
+    def load(self, problem: str, called: Mapping[str, str]) -> None:
+        """Stand at the start of the problem, whose things are called so."""
+        task, sas = self._translate(problem, optimize=False)
+        self._library.load_sas(sas.encode())
+        self._slots = {action.name: [slot.name.strip("?") for slot in action.parameters] for action in task.actions}
+        self._called = called
+
+    def won(self) -> bool:
+        return bool(self._library.check_goal())
+
+    def act(self, command: str) -> bool:
+        """Do what the command says; whether that is possible."""
+        operators = (self._downward.Operator * self._library.get_applicable_operators_count())()
+        self._library.get_applicable_operators(operators)
+        for operator in operators:
+            if self._command(operator.name) == command:
+                self._library.apply_operator(operator.id, (self._downward.Atom * operator.nb_effect_atoms)())
+                return True
+        return False
+
+    def _command(self, operator: str) -> str:
+        name, *arguments = operator.split()
+        entities = (self._called.get(argument, argument) for argument in arguments)
+        slots = self._slots[name][: len(arguments)]  # what a precondition says exists is a slot too, without argument
+        return self._templates[name].format(**dict(zip(slots, entities, strict=True)))
+
+    def _translate(self, problem: str, *, optimize: bool) -> tuple[Any, str]:
         arguments = sys.argv
         try:
-            return self._load(self._library, problem, self._logic)
+            task, sas = self._downward.pddl2sas(shipped().domain, problem, optimize=optimize)
         finally:
-            sys.argv = arguments  # the planner's translator sets its own
-
-
-def _command(action: Any, called: Mapping[str, str]) -> str:
-    template = "go to {r}" if action.name == "gotolocation" else action.command_template  # that one's is a grammar's
-    return str(template.format(**{slot.name: called[variable.name] for slot, variable in action.mapping.items()}))
+            sys.argv = arguments  # the translator sets its own
+        return task, str(sas)

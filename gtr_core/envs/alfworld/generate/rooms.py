@@ -10,12 +10,8 @@ from gtr_core.seeding import generator
 # ALFWorld's own valid_unseen is these four rooms. Its valid_seen plays train's rooms with things elsewhere; here each
 # split has rooms of its own, so valid_seen (to choose by) and valid_unseen (to report) are both held out.
 ROOMS = {"valid_seen": (8, 26, 205, 218, 302, 317, 405, 413), "valid_unseen": (10, 219, 308, 424)}
-HOW_MANY = {
-    "StoveBurner": 4,
-    "StoveKnob": 4,
-    "Chair": 2,
-    "HandTowelHolder": 2,
-}  # where a floor plan names only the type
+# How many pieces, where a floor plan names only the type.
+HOW_MANY = {"StoveBurner": 4, "StoveKnob": 4, "Chair": 2, "HandTowelHolder": 2}
 AHEAD = ((0, 1), (1, 0), (0, -1), (-1, 0))  # x, z of a step at 0, 90, 180 and 270 degrees
 BASINS = ("SinkBasin", "BathtubBasin")
 
@@ -107,9 +103,9 @@ def _unposed(scene: int, plan: FloorPlan) -> Sequence[Receptacle]:
     rng = generator("alfworld furniture", scene)
     points = [plan.points[i] for i in rng.permutation(len(plan.points))[: len(pieces)]]
     found = []
-    for name, (x, z) in zip(pieces, points, strict=True):
+    for i, (name, (x, z)) in enumerate(zip(pieces, points, strict=True)):
         turn = int(rng.integers(4))
         dx, dz = AHEAD[turn]
-        thor = thor_id(name, x + 0.5 * dx, 0.9, z + 0.5 * dz)
+        thor = thor_id(name, x + 0.5 * dx, 0.9 + i / 100, z + 0.5 * dz)  # the height keeps ids apart
         found.append(Receptacle(thor, name, _location(x, z, 90 * turn, 45), openable=False))
     return found
