@@ -151,6 +151,34 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if healthy else 1)
 
 
+alfworld = typer.Typer(help="Household games: fetch ALFWorld's own, or generate games of the same kind.")
+app.add_typer(alfworld, name="alfworld", no_args_is_help=True)
+
+
+@alfworld.command()
+def download(
+    out: Annotated[Path | None, typer.Option(help="Folder; default: ALFWORLD_DATA, else ~/.cache/alfworld.")] = None,
+) -> None:
+    """Fetch ALFWorld's own games by its own downloader, and check what arrived."""
+    from flows.alfworld import download_games
+
+    download_games(out)
+
+
+@alfworld.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder to write to; what an earlier call wrote there is kept.")],
+    n: Annotated[int, typer.Option(min=1, help="Games in all, spread over splits and task types.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")] = 0,
+    verify: Annotated[bool, typer.Option(help="Have the planner prove each game winnable.")] = True,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Write household games: rooms of ALFWorld's floor plans, six task types, disjoint rooms a split."""
+    from flows.alfworld import generate_games
+
+    generate_games(out, n=n, seed=seed, verify=verify, jobs=jobs)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C is 130."""
     from flows.processes import obey_parent

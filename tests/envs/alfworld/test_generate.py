@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flows.alfworld import generate_games
+from gtr_core.envs.alfworld.engine.names import readable_names
 from gtr_core.envs.alfworld.games import GAME, SPLITS, TASK_TYPES, GameFile, find_games, read_game
 from gtr_core.envs.alfworld.generate import NotWinnable, generate
 from gtr_core.envs.alfworld.generate.check import check
@@ -17,7 +18,7 @@ from gtr_core.envs.alfworld.generate.rooms import room, rooms_of
 from gtr_core.envs.alfworld.generate.scene import Scene, set_scene
 from gtr_core.envs.alfworld.generate.shipped import shipped
 from gtr_core.envs.alfworld.generate.tasks import Task, scenes_for, tasks_in
-from gtr_core.envs.alfworld.generate.walkthrough import names, walkthrough
+from gtr_core.envs.alfworld.generate.walkthrough import walkthrough
 from gtr_core.errors import UserError
 
 pytest.importorskip("textworld", reason="games are generated from what the alfworld extra installs")
@@ -175,7 +176,7 @@ def test_things_are_called_what_alfworld_calls_them(
         game = read_game(path)
         ids = [name.lower() for name, _ in facts(game, "objectType") + facts(game, "receptacleType")]
         theirs = misc.Demangler(game_infos={name: info(name, "o") for name in ids})
-        assert names(ids) == {name: theirs.demangle_alfred_name(name) for name in ids}
+        assert readable_names(ids) == {name: theirs.demangle_alfred_name(name) for name in ids}
 
 
 @pytest.mark.slow

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gtr_core.envs.alfworld.generate.problem import pddl_id, pddl_problem
+from gtr_core.envs.alfworld.generate.problem import pddl_problem
 from gtr_core.envs.alfworld.generate.scene import Scene
 from gtr_core.envs.alfworld.generate.shipped import INSTALL, shipped
 from gtr_core.envs.alfworld.generate.tasks import CHANGES, LAMP, Task
-from gtr_core.envs.alfworld.generate.walkthrough import names
+from gtr_core.envs.alfworld.generate.walkthrough import called
 from gtr_core.errors import UserError
 
 
@@ -27,8 +27,7 @@ def check(scene: Scene, task: Task, walkthrough: Sequence[str]) -> None:
     planner = _Planner()
     if not planner.finds_plan(pddl_problem("needed", _needed(scene, task), task)):
         raise NotWinnable("the planner finds no plan")
-    ids = [thing.id for thing in scene.things] + [receptacle.id for receptacle in scene.room.receptacles]
-    planner.load(pddl_problem("full", scene, task), names(map(pddl_id, ids)))
+    planner.load(pddl_problem("full", scene, task), called(scene))
     if planner.won():
         raise NotWinnable("the goal holds before the first command")
     for command in walkthrough:
@@ -72,12 +71,12 @@ class _Planner:
         _, sas = self._translate(problem, optimize=True)
         return bool(self._library.solve_sas(sas.encode(), False))
 
-    def load(self, problem: str, called: Mapping[str, str]) -> None:
+    def load(self, problem: str, names: Mapping[str, str]) -> None:
         """Stand at the start of the problem, whose things are called so."""
         task, sas = self._translate(problem, optimize=False)
         self._library.load_sas(sas.encode())
         self._slots = {action.name: [slot.name.strip("?") for slot in action.parameters] for action in task.actions}
-        self._called = called
+        self._names = names
 
     def won(self) -> bool:
         return bool(self._library.check_goal())
@@ -94,7 +93,7 @@ class _Planner:
 
     def _command(self, operator: str) -> str:
         name, *arguments = operator.split()
-        entities = (self._called.get(argument, argument) for argument in arguments)
+        entities = (self._names.get(argument, argument) for argument in arguments)
         slots = self._slots[name][: len(arguments)]  # what a precondition says exists is a slot too, without argument
         return self._templates[name].format(**dict(zip(slots, entities, strict=True)))
 

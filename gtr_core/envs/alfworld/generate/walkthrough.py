@@ -1,30 +1,23 @@
 """A walkthrough: the commands that win, by somebody who knows where everything is."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
+from gtr_core.envs.alfworld.engine.names import readable_names
 from gtr_core.envs.alfworld.generate.problem import pddl_id
 from gtr_core.envs.alfworld.generate.rooms import Receptacle
 from gtr_core.envs.alfworld.generate.scene import Scene, Thing
 from gtr_core.envs.alfworld.generate.tasks import CHANGES, LAMP, Task
 
 
-def names(ids: Iterable[str]) -> Mapping[str, str]:
-    """What the game calls each PDDL id: its type and a number, `mug 2`.
-
-    As ALFWorld counts: the ids of a type in alphabetical order, from the highest number down to 1. Basins count apart
-    from the sinks that they are in.
-    """
-    by_type = defaultdict(list)
-    for name in sorted({identifier.lower() for identifier in ids}):
-        parts = name.split("_bar_")
-        by_type[parts[0] + ("basin" if name.endswith("basin") else "")].append(name)
-    return {name: f"{kind} {len(same) - i}" for kind, same in by_type.items() for i, name in enumerate(same)}
-
-
 def walkthrough(scene: Scene, task: Task) -> list[str]:
     """Commands that win from the scene's start."""
     return list(_Tour(scene).commands(task))
+
+
+def called(scene: Scene) -> dict[str, str]:
+    """What the game calls each thing and piece of furniture, by its PDDL id in lower case."""
+    ids = [thing.id for thing in scene.things] + [receptacle.id for receptacle in scene.room.receptacles]
+    return readable_names({pddl_id(each).lower() for each in ids})
 
 
 class _Tour:
@@ -34,8 +27,7 @@ class _Tour:
         self.scene = scene
         self.at = scene.start
         self.opened: set[str] = set()
-        ids = [thing.id for thing in scene.things] + [receptacle.id for receptacle in scene.room.receptacles]
-        self.names = names(map(pddl_id, ids))
+        self.names = called(scene)
 
     def commands(self, task: Task) -> Iterator[str]:
         targets = [thing for thing in self.scene.things if thing.type == task.object][: task.count]
