@@ -23,9 +23,9 @@ class EndpointConfig:
     backoff: float = 1.0  # seconds before the second try, doubled for each one after it, half of it at random
     longest_wait: float = 120.0  # seconds between tries at most; an endpoint that asks for more ends the run
     give_up: int = 20  # questions that fail in a row before the run ends: the endpoint is away
-    max_requests: int = 0
-    max_tokens: int = 0  # prompt and completion
-    max_usd: float = 0.0
+    budget_requests: int = 0
+    budget_tokens: int = 0  # prompt and completion
+    budget_usd: float = 0.0
     usd_prompt: float = 0.0  # price of a million prompt tokens
     usd_completion: float = 0.0  # price of a million completion tokens
 
@@ -36,11 +36,11 @@ class EndpointConfig:
             within(f"corrector.endpoint.{name}", getattr(self, name), 1)
         for name in ("timeout", "longest_wait"):
             within(f"corrector.endpoint.{name}", getattr(self, name), 0, open_low=True)
-        for name in ("backoff", "max_requests", "max_tokens", "max_usd", "usd_prompt", "usd_completion"):
+        for name in ("backoff", "budget_requests", "budget_tokens", "budget_usd", "usd_prompt", "usd_completion"):
             within(f"corrector.endpoint.{name}", getattr(self, name), 0)
-        if self.max_usd and not (self.usd_prompt or self.usd_completion):
+        if self.budget_usd and not (self.usd_prompt or self.usd_completion):
             raise ConfigError(
-                "corrector.endpoint.max_usd needs the prices usd_prompt and usd_completion of a million tokens."
+                "corrector.endpoint.budget_usd needs the prices usd_prompt and usd_completion of a million tokens."
             )
 
 
@@ -51,7 +51,7 @@ class CorrectorConfig:
     kind: str = "oracle"  # oracle: solver or expert, no network | endpoint: a vision-language model behind an API
     model: str = "gpt-4o"
     temperature: float = 0.4
-    max_tokens: int = 400  # of a reply; ALFWorld: 600
+    reply_tokens: int = 400  # of a reply; ALFWorld: 600
     tool: bool = True  # let the model call the solver where the game has one; without it GTR gains little
     tool_rounds: int = 3  # replies in one question that may call it
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
@@ -59,5 +59,5 @@ class CorrectorConfig:
     def __post_init__(self) -> None:
         choice("corrector.kind", self.kind, ("oracle", "endpoint"))
         within("corrector.temperature", self.temperature, 0)
-        within("corrector.max_tokens", self.max_tokens, 1)
+        within("corrector.reply_tokens", self.reply_tokens, 1)
         within("corrector.tool_rounds", self.tool_rounds, 1)
