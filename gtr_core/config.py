@@ -226,7 +226,9 @@ class KLConfig:
     per: str = (
         "turn"  # turn: mean over the span (PAPER.md eq. 6) | token: each token carries its own (needs ppo.ratio=token)
     )
-    invalid: float = 0.0  # penalty of an invalid answer; the released code's is 100 (PAPER.md 6.1.8)
+    invalid: float | None = (
+        0.0  # penalty of an invalid answer: a constant (the released code's is 100, PAPER.md 6.1.8) | null: its own KL
+    )
 
     def __post_init__(self) -> None:
         _choice("kl.estimator", self.estimator, ("clip", "k1", "abs", "k3", "reverse", "forward"))
@@ -235,7 +237,8 @@ class KLConfig:
         _choice("kl.per", self.per, ("turn", "token"))
         _within("kl.beta", self.beta, 0)
         _within("kl.cap", self.cap, 0, open_low=True)
-        _within("kl.invalid", self.invalid, 0)
+        if self.invalid is not None:
+            _within("kl.invalid", self.invalid, 0)
         if self.per == "token" and self.site != "advantage":
             raise ConfigError(f"kl.per=token works at kl.site=advantage only, not at '{self.site}'.")
 
@@ -266,7 +269,8 @@ class DistillConfig:
     """Guidance without RL: the guidance of another method is all that the update follows, no reward plays a part.
 
     `turbo_sft`, `gtr`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
-    KL from its teacher; with `kl.estimator=k1` its expectation is the gradient of the reverse KL.
+    KL from its teacher; with `kl.estimator=k1`, `kl.per=token` and `kl.invalid=null` its expectation is the gradient of
+    each token's reverse KL.
     """
 
     by: str = "turbo_kl"  # turbo_kl | turbo_sft | gtr

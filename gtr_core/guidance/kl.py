@@ -70,11 +70,13 @@ def kl_guidance(
     where_N = [span(len(a), th, config.scope) for a, th in zip(rollout.answers_N, rollout.thought_N, strict=True)]
     penalty_N, penalty_tokens = [], []
     for kl, where, valid in zip(kl_N, where_N, rollout.valid_T_E.flatten().tolist(), strict=True):
-        tokens = torch.full_like(kl, 0.0 if valid else config.invalid)
-        if valid:
+        if valid or config.invalid is None:
+            tokens = torch.zeros_like(kl)
             tokens[where] = kl[where]
-        inside = tokens[where] if valid else tokens
-        penalty_N.append(float(inside.mean()) if inside.numel() else 0.0)
+            penalty_N.append(float(kl[where].mean()) if kl[where].numel() else 0.0)
+        else:
+            tokens = torch.full_like(kl, config.invalid)
+            penalty_N.append(config.invalid)
         penalty_tokens.append(tokens.tolist())
     penalties = torch.tensor(penalty_N)
     k1 = torch.cat([row[where] for row, where in zip(k1_N, where_N, strict=True)])

@@ -124,6 +124,15 @@ def test_an_invalid_answer_has_the_constant_in_place_of_its_kl(
     assert plain.penalty_tokens[n] == [0.0] * len(rollout.answers_N[n])
 
 
+def test_an_invalid_answer_can_have_its_own_kl(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
+    """`kl.invalid=null`: without it an agent that no longer makes sense would be free of its teacher."""
+    config = KLConfig(scope="all", invalid=None)
+    found = kl_guidance(policy, teacher, rollout, config, 8)
+    legal = replace(rollout, valid_T_E=torch.ones_like(rollout.valid_T_E))
+    assert torch.equal(found.penalty_N, kl_guidance(policy, teacher, legal, config, 8).penalty_N)
+    assert found.penalty_N[first(rollout, valid=False)] > 0
+
+
 def toy(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Two distributions over seven words, and KL(p || q)."""
     logits = 1.5 * torch.randn(2, 7, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
