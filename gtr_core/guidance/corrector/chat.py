@@ -56,6 +56,8 @@ class Chat:
             self._url = httpx.URL(config.url.rstrip("/") + "/chat/completions")
         except httpx.InvalidURL as error:
             raise ConfigError(f"corrector.endpoint.url='{config.url}' is no URL: {error}.") from error
+        if not self._url.host:
+            raise ConfigError(f"corrector.endpoint.url='{config.url}' names no host.")
         self._timeout = config.timeout
         # Redirects are refused: they would take the key to another host.
         self._http = httpx.Client(
