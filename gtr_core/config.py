@@ -268,15 +268,16 @@ class SFTConfig:
 class DistillConfig:
     """Guidance without RL: the guidance of another method is all that the update follows, no reward plays a part.
 
-    `turbo_sft`, `gtr`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
+    `gtr`, `turbo_sft`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
     KL from its teacher; with `kl.estimator=k1`, `kl.per=token` and `kl.invalid=null` its expectation is the gradient of
-    each token's reverse KL.
+    each token's reverse KL. A teacher merged from checkpoints knows no more than they do, and before the first change
+    it is the agent: `turbo_kl` then has nothing to follow, and serves runs forked from ones that learned otherwise.
     """
 
-    by: str = "turbo_kl"  # turbo_kl | turbo_sft | gtr
+    by: str = "gtr"  # gtr | turbo_sft | turbo_kl
 
     def __post_init__(self) -> None:
-        _choice("distill.by", self.by, ("turbo_kl", "turbo_sft", "gtr"))
+        _choice("distill.by", self.by, ("gtr", "turbo_sft", "turbo_kl"))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ def experiment(*overrides: str) -> Experiment:
 
 def test_each_method_has_its_guidance() -> None:
     found = {method: experiment(f"method={method}").guide for method in METHODS}
-    assert found == {"ppo": "none", "gtr": "corrector", "turbo_sft": "sft", "turbo_kl": "kl", "distill": "kl"}
+    assert found == {"ppo": "none", "gtr": "corrector", "turbo_sft": "sft", "turbo_kl": "kl", "distill": "corrector"}
 
 
 @pytest.mark.parametrize(("by", "guide"), [("turbo_kl", "kl"), ("turbo_sft", "sft"), ("gtr", "corrector")])
@@ -32,7 +32,7 @@ def test_the_papers_corrector() -> None:
     ("override", "words"),
     [
         ("distill.by=turbo_lk", "did you mean 'turbo_kl'?"),
-        ("distill.by=ppo", "choose one of turbo_kl, turbo_sft, gtr"),
+        ("distill.by=ppo", "choose one of gtr, turbo_sft, turbo_kl"),
         ("corrector.kind=orakel", "did you mean 'oracle'?"),
         ("corrector.endpoint.url=api.openai.com", "must begin with http"),
         ("corrector.endpoint.budget_usd=5", "needs the prices"),

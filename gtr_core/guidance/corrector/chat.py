@@ -50,7 +50,7 @@ class Chat:
         if config.key_env and not key:
             raise ConfigError(
                 f"The corrector's key is read from the environment variable {config.key_env}, which is not set: set it,"
-                " or corrector.endpoint.key_env='' for an endpoint without keys."
+                " or corrector.endpoint.key_env=null for an endpoint without keys."
             )
         try:
             self._url = httpx.URL(config.url.rstrip("/") + "/chat/completions")

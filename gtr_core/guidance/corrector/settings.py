@@ -15,8 +15,8 @@ class EndpointConfig:
     """
 
     url: str = "https://api.openai.com/v1"  # `/chat/completions` is appended
-    key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; empty = the endpoint wants none
-    cache: str = ""  # folder of the replies; empty = `corrector` beside the stage store
+    key_env: str | None = "OPENAI_API_KEY"  # the environment variable that holds the key; null = none is wanted
+    cache: str | None = None  # folder of the replies; null = `corrector` beside the stage store
     concurrency: int = 8  # requests at once
     timeout: float = 60.0  # seconds without a byte
     tries: int = 5  # of one question; then its turn is skipped and counted

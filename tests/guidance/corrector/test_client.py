@@ -18,7 +18,7 @@ from gtr_core.guidance.corrector.client import Client, Unanswered
 from gtr_core.guidance.corrector.settings import EndpointConfig
 from tests.guidance.corrector.server import Behave, Drop, Endpoint, Hang, Say, Status, in_turn
 
-FAST = EndpointConfig(key_env="", timeout=0.3, tries=4, backoff=0.5, longest_wait=30.0)
+FAST = EndpointConfig(key_env=None, timeout=0.3, tries=4, backoff=0.5, longest_wait=30.0)
 BODY = {"model": "m", "messages": [{"role": "user", "content": "what?"}], "temperature": 0.4}
 GOOD = Say('{"is": "good"}')
 
@@ -268,4 +268,4 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("url", ["ftp://x", "api.openai.com", "http://", "http://x:y"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="url="):
-        Chat(EndpointConfig(url=url, key_env=""))
+        Chat(EndpointConfig(url=url, key_env=None))

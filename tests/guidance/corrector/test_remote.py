@@ -21,7 +21,7 @@ from tests.agent.small import ENV
 from tests.guidance.corrector.server import Act, Drop, Endpoint, Hang, Say, Status, no, yes
 from tests.guidance.made import first
 
-FAST = EndpointConfig(key_env="", timeout=0.4, tries=3, backoff=0.001, concurrency=4)
+FAST = EndpointConfig(key_env=None, timeout=0.4, tries=3, backoff=0.001, concurrency=4)
 FIELDS = {"current number": 1, "target number": 3, "thoughts": "1 is less than 3, so +"}
 
 
