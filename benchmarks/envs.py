@@ -1,4 +1,4 @@
-"""Steps a second of the card games at 300x300, one core, beside what the reference was measured at (LAB.md 5).
+"""Steps a second of the card games at 300x300, one core, beside what the reference was measured at.
 
     python benchmarks/envs.py
 

@@ -97,6 +97,22 @@ def evaluate(
 
 
 @app.command()
+def play(
+    model: Annotated[str | None, typer.Argument(help="A model as `gtr eval` takes it; the same as --policy.")] = None,
+    env: Annotated[str | None, typer.Option(help="cards3, an env YAML or a registered id; default: its own.")] = None,
+    policy: Annotated[str, typer.Option(help="oracle, random, or a model.")] = "oracle",
+    split: Annotated[str | None, typer.Option(help="train, valid or test; default: all deals.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the deal and the draws.")] = 0,
+    greedy: Annotated[bool, typer.Option(help="A model takes its likeliest token each time.")] = False,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("episode.html"),
+) -> None:
+    """Play one episode and write it as an HTML page: frames, prompts, thoughts, actions and rewards."""
+    from flows.play import play_page
+
+    play_page(model or policy, env, split=split, seed=seed, greedy=greedy, out=out)
+
+
+@app.command()
 def report(
     runs: Annotated[list[str], typer.Argument(help="Runs by name or key.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
@@ -149,9 +165,16 @@ def main() -> None:
     except UserError as error:
         console.print(f"gtr: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _interrupted(error):
+            raise
         console.print("Stopped. The same command goes on from here; finished stages are kept.", markup=False)
         sys.exit(130)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what happened; a library that was amid something may have made another error of it."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
 
 
 if __name__ == "__main__":

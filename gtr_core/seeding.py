@@ -1,7 +1,7 @@
 """Random numbers: every stream is derived from names and integers, never from global state.
 
 `generator("rollout", seed, iteration, env_index)` gives the same stream in any process, in any order and for any number
-of workers, which is what makes a resumed run equal to an undisturbed one (DESIGN.md 4, PAPER.md invariant 35).
+of workers, which is what makes a resumed run equal to an undisturbed one (PAPER.md invariant 35).
 """
 
 import hashlib

@@ -96,7 +96,7 @@ def test_no_bare_except(path: Path) -> None:
 
 @every_source
 def test_random_numbers_come_from_no_global_stream(path: Path) -> None:
-    """DESIGN.md 4. torch's is seeded inside `fork_rng` only, where a library draws from it; NumPy's is never used."""
+    """torch's is seeded inside `fork_rng` only, where a library draws from it; NumPy's is never used."""
     module = tree(path)
     text = path.read_text()
     assert "random" not in set(imported(module))

@@ -55,7 +55,7 @@ def test_every_rank_and_suit_looks_different() -> None:
 
 
 def test_compact_pictures_are_near_the_mean_and_deviation_that_the_tiny_model_expects() -> None:
-    """LAB.md 2: mean .88, standard deviation .25 on the scale 0..1."""
+    """What the tiny model reads by: mean .88, standard deviation .25 on the scale 0..1."""
     env = make("Points24", layout="compact", n_cards=3, max_rank=10)
     env.reset(seed=0)
     images = np.stack([env.reset()[0] for _ in range(200)]) / 255

@@ -1,4 +1,4 @@
-"""The compact pictures: cells of 28 by 28 pixels, the merged patch of Qwen2.5-VL, dark glyphs on white (LAB.md 2).
+"""The compact pictures: cells of 28 by 28 pixels, the merged patch of Qwen2.5-VL, dark glyphs on white.
 
 One card a cell; below it the formula, in two lines of a monospaced face whose 7-pixel advance puts two characters in a
 patch.
