@@ -33,6 +33,15 @@ class Scores:
     hidden_B_D: Tensor  # last hidden state of the last prompt token
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Given answers as the model reads them, right-padded to the longest (R tokens)."""
+
+    hidden_B_R_D: Tensor  # what each answer token is predicted from: the last hidden state of the place before it
+    ids_B_R: Tensor
+    mask_B_R: Tensor  # bool, true on answer tokens
+
+
 class Policy:
     """A vision-language model, its processor and the settings that its answers are drawn with."""
 
@@ -119,17 +128,8 @@ class Policy:
         )
         return [strip_end(row, self.end_ids) for row in output[:, batch["input_ids"].shape[1] :].tolist()]
 
-    def score(
-        self,
-        prompts: Sequence[Mapping[str, Tensor]],
-        answers: Sequence[Sequence[int]],
-        temperature: float | None = None,
-    ) -> Scores:
-        """Log-probability of every answer token given what stands before it, at the sampling temperature by default.
-
-        The log-prob of token l comes from the logits at position l-1 (PAPER.md invariant 14). Gradients flow to the
-        trainable weights unless the caller switched them off.
-        """
+    def read(self, prompts: Sequence[Mapping[str, Tensor]], answers: Sequence[Sequence[int]]) -> Reading:
+        """One forward pass over prompts (from `encode`) and answers, up to the output layer."""
         batch = self.collate(prompts)
         width, length = batch["input_ids"].shape[1], max(map(len, answers))
         ids = torch.full((len(answers), length), self.tokenizer.pad_token_id)
@@ -144,12 +144,27 @@ class Policy:
                 batch[name] = torch.cat([value, tail], dim=1)
         batch["input_ids"] = torch.cat([batch["input_ids"], ids], dim=1)
         hidden = self.model.model(**batch, use_cache=False).last_hidden_state
-        logits = self.model.lm_head(hidden[:, width - 1 : -1])
+        return Reading(hidden[:, width - 1 : -1], ids, mask)
+
+    def score(
+        self,
+        prompts: Sequence[Mapping[str, Tensor]],
+        answers: Sequence[Sequence[int]],
+        temperature: float | None = None,
+    ) -> Scores:
+        """Log-probability of every answer token given what stands before it, at the sampling temperature by default.
+
+        The log-prob of token l comes from the logits at position l-1 (PAPER.md invariant 14). Gradients flow to the
+        trainable weights unless the caller switched them off.
+        """
+        reading = self.read(prompts, answers)
+        mask = reading.mask_B_R
+        logits = self.model.lm_head(reading.hidden_B_R_D)
         logp_all = log_probs(logits, self.banned, temperature or self.sampling.temperature)
-        logp = logp_all.gather(-1, ids[..., None])[..., 0].masked_fill(~mask, 0.0)
+        logp = logp_all.gather(-1, reading.ids_B_R[..., None])[..., 0].masked_fill(~mask, 0.0)
         with torch.no_grad():
             entropy = -(logp_all.exp() * logp_all.clamp_min(-1e4)).sum(-1).masked_fill(~mask, 0.0)
-        return Scores(logp, mask, entropy, hidden[:, width - 1])
+        return Scores(logp, mask, entropy, reading.hidden_B_R_D[:, 0])
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the trainable weights, on the CPU."""
