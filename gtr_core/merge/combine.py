@@ -108,6 +108,8 @@ def teacher_tensors(
         if name in members[0]:
             _, tau = next(taus)
             teacher = (own.float() + config.lam * tau).to(own.dtype)
+            if not bool(torch.isfinite(teacher).all()):
+                raise MergeError(f"'{name}' of the teacher leaves the range of {own.dtype}: lower merge.lam.")
         else:
             teacher = own.clone()
         if statistics is not None and own.is_floating_point():

@@ -40,11 +40,10 @@ def dense_deltas(start: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> 
     for name in start:
         _check_pair(name, start[name], weights[name])
     floating = [name for name in start if start[name].is_floating_point()]
-    return Deltas({name: partial(difference, weights, start, name) for name in floating})
+    return Deltas({name: partial(_difference, weights, start, name) for name in floating})
 
 
-def difference(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], name: str) -> Tensor:
-    """One tensor of theta - theta_init, fp32."""
+def _difference(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], name: str) -> Tensor:
     return weights[name].float() - start[name].float()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from peft.utils.other import get_pattern_key
 from torch import Tensor
 
-from gtr_core.merge.deltas import Deltas, difference
+from gtr_core.merge.deltas import Deltas
 from gtr_core.merge.method import MergeError
 
 PREFIX = "base_model.model."
@@ -57,8 +57,9 @@ def lora_deltas(adapter: Mapping[str, Tensor], config: Mapping[str, Any], start:
             factors.setdefault(found["module"], {})[found["side"]] = name
             embeddings |= {found["module"]} if found["embedding"] else set()
         else:
-            compute[name.removeprefix(PREFIX)] = partial(_whole, adapter, name, start)
-            _check_whole(name, adapter[name], start)
+            target = name.removeprefix(PREFIX).replace(".base_layer.", ".")
+            _check_whole(target, adapter[name], start)
+            compute[target] = partial(_whole, adapter, name, start, target)
     for module, own in factors.items():
         if own.keys() != {"A", "B"}:
             raise MergeError(f"the adapter of '{module}' is not a pair of A and B: it has {', '.join(own.values())}.")
@@ -82,9 +83,8 @@ def _product(adapter: Mapping[str, Tensor], own: Mapping[str, str], scaling: flo
     return delta.T.contiguous() if embedding else delta
 
 
-def _whole(adapter: Mapping[str, Tensor], name: str, start: Mapping[str, Tensor]) -> Tensor:
-    target = name.removeprefix(PREFIX)
-    return difference({target: adapter[name]}, start, target)
+def _whole(adapter: Mapping[str, Tensor], name: str, start: Mapping[str, Tensor], target: str) -> Tensor:
+    return adapter[name].float() - start[target].float()
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -96,8 +96,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
             raise MergeError(f"an adapter with {key}={config[key]} cannot be merged: only plain LoRA can.")
 
 
-def _check_whole(name: str, tensor: Tensor, start: Mapping[str, Tensor]) -> None:
-    target = name.removeprefix(PREFIX)
+def _check_whole(target: str, tensor: Tensor, start: Mapping[str, Tensor]) -> None:
     if target not in start:
         raise MergeError(
             f"'{target}' of the adapter is no LoRA factor and no weight of the start: it cannot be merged."
