@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
@@ -25,4 +24,4 @@ def middle(tau: Tensor, density: float, gamma: float) -> Tensor:
     n = tau.numel()
     k = kept(n, density)
     outliers = min(int(gamma * n), n - k)
-    return torch.where(largest(tau, outliers + k) & ~largest(tau, outliers), tau, 0.0)
+    return tau * (largest(tau, outliers + k) & ~largest(tau, outliers))

@@ -24,7 +24,7 @@ def dare_ties(taus: Sequence[Tensor], weights: Sequence[float], config: MergeCon
 def drop(tau: Tensor, chance: Tensor | float, generator: torch.Generator) -> Tensor:
     """Keep each entry with its `chance` and divide it by that, so that the expectation is tau; zero the others."""
     uniform = torch.rand(tau.shape, generator=generator)  # in [0, 1): a chance of 1 keeps all
-    return torch.where(uniform < chance, tau / chance, 0.0)
+    return tau / chance * (uniform < chance)
 
 
 def _dropped(taus: Sequence[Tensor], density: float, draw: Draw) -> list[Tensor]:

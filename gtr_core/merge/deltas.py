@@ -18,6 +18,9 @@ class Deltas(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._compute[name]()
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the tensor
+        return name in self._compute
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._compute)
 

@@ -18,5 +18,5 @@ def weighted_sum(taus: Sequence[Tensor], weights: Sequence[float], *, normalize:
     """sum_i w_i tau_i, divided by sum_i w_i if `normalize`."""
     total = torch.zeros_like(taus[0])
     for tau, w in zip(taus, weights, strict=True):
-        total += w * tau
+        total.add_(tau, alpha=w)
     return total / sum(weights) if normalize else total

@@ -63,6 +63,9 @@ class Shards(Mapping[str, Tensor]):
         tensor: Tensor = self._handle(self._file_of[name]).get_tensor(name)
         return tensor
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._file_of
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._file_of)
 

@@ -26,11 +26,11 @@ def disjoint_mean(taus: Sequence[Tensor], weights: Sequence[float], *, normalize
     """
     vote = torch.zeros_like(taus[0])
     for tau, w in zip(taus, weights, strict=True):
-        vote += w * tau
+        vote.add_(tau, alpha=w)
     positive = vote >= 0
     total, divisor = torch.zeros_like(vote), torch.zeros_like(vote)
     for tau, w in zip(taus, weights, strict=True):
         agrees = torch.where(positive, tau > 0, tau < 0)
-        total += torch.where(agrees, w * tau, 0.0)
-        divisor += torch.where(agrees, w, 0.0)
+        total.add_(agrees * tau, alpha=w)
+        divisor.add_(agrees, alpha=w)
     return total / torch.where(divisor == 0, 1.0, divisor) if normalize else total

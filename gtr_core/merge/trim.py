@@ -29,4 +29,4 @@ def kept(n: int, density: float) -> int:
 
 def trim(tau: Tensor, density: float) -> Tensor:
     """Keep exactly k entries of largest |tau| (see `kept`) and zero the rest."""
-    return torch.where(largest(tau, kept(tau.numel(), density)), tau, 0.0)
+    return tau * largest(tau, kept(tau.numel(), density))

@@ -1,12 +1,15 @@
 """Merges of whole checkpoints: number types, buffers, and members that do not belong together."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from gtr_core.config import ConfigError
-from gtr_core.merge import METHODS, MergeError, dense_deltas, merge_state_dicts
+from gtr_core.config import ConfigError, MergeConfig
+from gtr_core.merge import METHODS, Deltas, MergeError, dense_deltas, merge_state_dicts, teacher_tensors
 from tests.merge.made import RANDOM, checkpoint, quick, random_weights, same, trained
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -148,3 +151,16 @@ def test_task_vectors_are_computed_when_they_are_asked_for() -> None:
     assert set(deltas) == set(start) - {"positions"} and len(deltas) == 4
     member["scale"].fill_(5.0)
     assert deltas["scale"].item() == pytest.approx(5.0 - start["scale"].item())
+
+
+def test_a_merge_computes_each_task_vector_once() -> None:
+    """Asking whether a member moves a tensor, or which it moves, computes nothing."""
+    start, asked = {n: torch.zeros(2) for n in "abc"}, list[str]()
+
+    def compute(name: str) -> Tensor:
+        asked.append(name)
+        return torch.ones(2)
+
+    members = [Deltas({n: partial(compute, n) for n in "abc"}) for _ in range(2)]
+    dict(teacher_tensors(start, members, [0.5, 0.5], MergeConfig()))
+    assert asked == ["a", "a", "b", "b", "c", "c"]
