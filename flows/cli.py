@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -22,6 +23,10 @@ app = typer.Typer(
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value changes of the configuration, e.g. seed=2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+AcceptCode = Annotated[
+    bool,
+    typer.Option("--accept-code-change", help="Take finished results that only older code sets apart; marks the run."),
+]
 console = Console(stderr=True)
 
 
@@ -49,6 +54,7 @@ def run(
     overrides: Overrides = None,
     as_json: AsJson = False,
     recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
+    accept_code_change: AcceptCode = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
     from flows.runs import workspace
@@ -57,11 +63,59 @@ def run(
     experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
     workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
     from flows.launch import launch
+    from flows.runs import Origin
 
-    command = shlex.join(["gtr", "run", str(config), *(overrides or [])])
-    record = launch(experiment, command, recompute_damaged=recompute_damaged, show=not as_json)
+    accepting = ["--accept-code-change"] if accept_code_change else []
+    command = shlex.join(["gtr", "run", str(config), *(overrides or []), *accepting])
+    origin = Origin(accept_code_change=accept_code_change)
+    record = launch(experiment, command, origin=origin, recompute_damaged=recompute_damaged, show=not as_json)
     if as_json:
         print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
+def fork(
+    run: Annotated[str, typer.Argument(help="The run's name or key.")],
+    at: Annotated[int, typer.Option(help="The last iteration that both share.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    accept_code_change: AcceptCode = False,
+) -> None:
+    """Start a run that shares a run's history up to an iteration and goes on with another configuration."""
+    from flows.runs import workspace
+
+    workspace().mkdir(parents=True, exist_ok=True)
+    from flows.fork import fork as go_on
+
+    record = go_on(run, at, overrides or [], accept_code_change=accept_code_change, show=not as_json)
+    if as_json:
+        print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep's YAML, e.g. configs/sweep/sft_vs_kl.yaml.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be computed and what it would cost.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells run at once.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run every cell of a sweep; again, only what is missing or failed. Exit code 1 when a cell failed."""
+    if dry_run:
+        from flows.estimate import dry_run as foresee
+
+        result = foresee(file, overrides or [], jobs=jobs, as_json=as_json)
+    else:
+        from flows.runs import workspace
+
+        workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
+        from flows.sweep import run_sweep
+
+        result = run_sweep(file, overrides or [], jobs=jobs)
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
+    failed = any(cell.get("state") == "failed" for cell in result["cells"])
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
