@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value changes of the configuration, e.g. seed=2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+Pool = Annotated[str, typer.Option(help="A Prefect work pool.")]
 AcceptCode = Annotated[
     bool,
     typer.Option("--accept-code-change", help="Take finished results that only older code sets apart; marks the run."),
@@ -57,11 +58,10 @@ def run(
     accept_code_change: AcceptCode = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
-    from flows.runs import workspace
     from gtr_core.compose import load_experiment
 
     experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
-    workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
+    _make_workspace()
     from flows.launch import launch
     from flows.runs import Origin
 
@@ -82,9 +82,7 @@ def fork(
     accept_code_change: AcceptCode = False,
 ) -> None:
     """Start a run that shares a run's history up to an iteration and goes on with another configuration."""
-    from flows.runs import workspace
-
-    workspace().mkdir(parents=True, exist_ok=True)
+    _make_workspace()
     from flows.fork import fork as go_on
 
     record = go_on(run, at, overrides or [], accept_code_change=accept_code_change, show=not as_json)
@@ -97,6 +95,8 @@ def sweep(
     file: Annotated[Path, typer.Argument(help="A sweep's YAML, e.g. configs/sweep/sft_vs_kl.yaml.")],
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be computed and what it would cost.")] = False,
+    submit: Annotated[bool, typer.Option(help="Submit the cells to a work pool and return.")] = False,
+    pool: Pool = "local",
     jobs: Annotated[int, typer.Option(min=1, help="Cells run at once.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
@@ -105,10 +105,13 @@ def sweep(
         from flows.estimate import dry_run as foresee
 
         result = foresee(file, overrides or [], jobs=jobs, as_json=as_json)
-    else:
-        from flows.runs import workspace
+    elif submit:
+        _make_workspace()
+        from flows.submit import submit_sweep
 
-        workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
+        result = submit_sweep(file, overrides or [], pool)
+    else:
+        _make_workspace()
         from flows.sweep import run_sweep
 
         result = run_sweep(file, overrides or [], jobs=jobs)
@@ -116,6 +119,34 @@ def sweep(
         print(json.dumps(result, sort_keys=True))
     failed = any(cell.get("state") == "failed" for cell in result["cells"])
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def deploy(
+    config: Annotated[Path | None, typer.Argument(help="An experiment's YAML; default: what is submitted.")] = None,
+    overrides: Overrides = None,
+    pool: Pool = "local",
+    name: Annotated[str | None, typer.Option(help="Of the deployment; default: the YAML's.")] = None,
+    cron: Annotated[str | None, typer.Option(help="When to run it, e.g. '0 2 * * *'.")] = None,
+    every_minutes: Annotated[float | None, typer.Option(min=1, help="Run it at this interval.")] = None,
+) -> None:
+    """Make a work pool, if need be, and a deployment in it: for submitted sweeps, or one experiment on a schedule."""
+    _make_workspace()
+    from flows.deploy import deploy as make
+
+    make(pool, config, overrides or [], name=name, cron=cron, every_minutes=every_minutes)
+
+
+@app.command()
+def worker(
+    pool: Pool = "local",
+    limit: Annotated[int, typer.Option(min=1, help="Experiments run at once.")] = 1,
+) -> None:
+    """Run what is submitted to a work pool, until Ctrl-C."""
+    _make_workspace()
+    from flows.worker import work
+
+    raise typer.Exit(work(pool, limit))
 
 
 @app.command()
@@ -203,6 +234,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     healthy = examine(as_json=as_json)
     raise typer.Exit(0 if healthy else 1)
+
+
+def _make_workspace() -> None:
+    """Prefect looks for it when it is imported."""
+    from flows.runs import workspace
+
+    workspace().mkdir(parents=True, exist_ok=True)
 
 
 def main() -> None:

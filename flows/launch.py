@@ -15,7 +15,6 @@ from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import Experiment
 from gtr_core.envs.check import check_env
-from gtr_core.errors import UserError
 from gtr_core.files import write_json
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
@@ -57,14 +56,12 @@ def launch(
         )
         tracker = open_tracker(run)
         journal = Journal(run.directory)
-        status = "FAILED"
+        status = "KILLED"  # by Ctrl-C, or by a worker that cancels
         try:
             records = run_experiment(run, store, tracker, stages)
             status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        except (UserError, ArithmeticError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:
+            status = "FAILED"
             journal.write("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
             raise
         finally:
