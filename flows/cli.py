@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -97,7 +96,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be computed and what it would cost.")] = False,
     submit: Annotated[bool, typer.Option(help="Submit the cells to a work pool and return.")] = False,
     pool: Pool = "local",
-    jobs: Annotated[int, typer.Option(min=1, help="Cells run at once.")] = os.cpu_count() or 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; default: one a GPU, or a core.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run every cell of a sweep; again, only what is missing or failed. Exit code 1 when a cell failed."""

@@ -14,6 +14,7 @@ from flows.pool import ROOT, portable, prefect_api, read_pool
 from flows.runs import join_sweep, open_run, workspace
 from gtr_core.compose import load_experiment
 from gtr_core.errors import UserError
+from tasks.environment import quiet_environment
 
 ENTRYPOINT = "flows/deploy.py:experiment"
 
@@ -32,6 +33,7 @@ def experiment(config: str, overrides: list[str] | None = None, run: str = "", s
     Raises:
         UserError: as `gtr run`; or this machine's code or configuration is not what was submitted.
     """
+    quiet_environment(workspace())  # where the worker is Prefect's own command
     from flows.launch import launch
 
     home, changes = workspace(), overrides or []

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.cells import Cell, Sweep, cells, read_sweep
 from flows.experiment import plan
+from flows.fleet import jobs_for
 from flows.journal import kind_of
 from flows.runs import workspace
 from tasks.store import PlanningStore
@@ -48,12 +49,13 @@ class PlannedCell:
         return [stage.name for stage in self.stages if stage.state == state]
 
 
-def dry_run(path: Path, overrides: Sequence[str], *, jobs: int, as_json: bool) -> dict[str, Any]:
+def dry_run(path: Path, overrides: Sequence[str], *, jobs: int | None, as_json: bool) -> dict[str, Any]:
     """Print what a sweep would do; the plan as plain values. Nothing is written."""
     home, sweep = workspace(), read_sweep(path)
-    planned = plan_cells(cells(sweep, home, overrides), home)
+    found = cells(sweep, home, overrides)
+    planned = plan_cells(found, home)
     if not as_json:
-        print_plan(planned, sweep, jobs)
+        print_plan(planned, sweep, jobs or jobs_for(found[0].run.experiment))
     return to_json(planned, sweep)
 
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from flows.journal import read_progress
 from flows.processes import PARENT
 from flows.runs import Run
+from gtr_core.config import Experiment
 
 LINES_EVERY_S = 20.0  # where the output is a file or a pipe: bars are for terminals
 
@@ -48,6 +49,17 @@ class Arm:
         """The stage that the failed process was at; empty when it did not come to the first."""
         progress = read_progress(self.run.directory)
         return progress.current if self.process is not None and progress.pid == self.process.pid else ""
+
+
+def jobs_for(experiment: Experiment) -> int:
+    """How many runs this machine computes at once, unless told: one a GPU, or what its cores have threads for."""
+    import torch
+
+    from gtr_core.agent.loading import pick_device
+
+    if pick_device(experiment.model.device).type == "cuda":
+        return torch.cuda.device_count()
+    return max(1, (os.cpu_count() or 1) // experiment.execution.threads)
 
 
 def compute(arms: Sequence[Arm], jobs: int, console: Console, ended: Callable[[Arm], None]) -> None:

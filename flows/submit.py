@@ -19,6 +19,7 @@ from flows.launch import open_tracker
 from flows.pool import portable, prefect_api, read_pool
 from flows.runs import is_complete, join_sweep, open_run, workspace
 from gtr_core.errors import UserError
+from gtr_core.locks import abandoned
 
 
 def submit_sweep(path: Path, overrides: Sequence[str], pool: str) -> dict[str, Any]:
@@ -51,7 +52,11 @@ def submit_sweep(path: Path, overrides: Sequence[str], pool: str) -> dict[str, A
 def _submit(
     client: SyncPrefectClient, deployment: DeploymentResponse, cell: Cell, sweep: str, known: FlowRun | None
 ) -> str:
-    """`complete`, `submitted`, `submitted again (was Failed)`, or how its flow run stands, say `Running`."""
+    """`complete`, `submitted`, `submitted again (was Failed)`, or how its flow run stands, say `Running`.
+
+    A flow run that was killed together with its worker stays `Running` for ever: the run's lock, which died with it and
+    lies about, tells.
+    """
     open_run(cell.run.experiment, cell.run.workspace)
     join_sweep(cell.run, sweep, cell.label)
     if is_complete(cell.run):
@@ -72,7 +77,9 @@ def _submit(
             idempotency_key=cell.run.key,
         )
         return "submitted"
-    if not known.state.is_final():
+    with abandoned(cell.run.directory / "run.lock") as dead:
+        alive = not known.state.is_final() and not (known.state.is_running() and dead)
+    if alive:
         return known.state.name or known.state.type.value
     client.set_flow_run_state(known.id, AwaitingRetry(), force=True)
     return f"submitted again (was {known.state.name})"

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cells import Cell, cells, read_sweep
-from flows.fleet import Arm, compute
+from flows.fleet import Arm, compute, jobs_for
 from flows.launch import open_tracker
 from flows.runs import RECORD, is_complete, join_sweep, open_run, workspace
 from gtr_core.files import read_json
 
 
-def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int) -> dict[str, Any]:
+def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict[str, Any]:
     """Run every cell that is not complete, `jobs` at a time, print what became of each, and return that.
 
     A cell that fails does not stop the others. Cells share what stages they can: the first to want one computes it.
@@ -35,7 +35,7 @@ def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int) -> dict[str, A
         if cell not in complete
     }
     if arms:
-        compute(list(arms.values()), jobs, console, lambda arm: None)
+        compute(list(arms.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
     else:
         console.print("Every stage is there already: nothing to compute.")
     outcomes = [_outcome(cell, arms.get(cell.run.key)) for cell in found]

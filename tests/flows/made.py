@@ -1,19 +1,30 @@
 """Runs whose stages are there without having been computed: a directory and a manifest under each key."""
 
+import shutil
 from pathlib import Path
 
+import pytest
+
+import tasks.merge
 from flows.experiment import plan
 from flows.journal import Journal
 from flows.runs import PLAIN, Origin, Run, open_run
 from gtr_core.compose import load_experiment
 from gtr_core.config import Experiment
-from gtr_core.files import write_json
+from gtr_core.files import read_json, write_json
 from tasks.store import MANIFEST, PlanningStore
-from tests.flows.conftest import SMALL, config
+from tests.flows.conftest import SMALL, Finished, config
 
 
 def small(*overrides: str, method: str = "kl") -> Experiment:
     return load_experiment(Path(config(method)), [*SMALL, "evaluation.every=2", *overrides])
+
+
+def branched(run: Finished, home: Path) -> dict[str, str]:
+    """A workspace with the run's stages, and an MLflow store of its own; what its commands need in the environment."""
+    for folder in ("store", "runs"):
+        shutil.copytree(run.home / folder, home / folder)
+    return {"PREFECT_API_URL": read_json(run.home / "prefect" / "server.json")["url"]}
 
 
 def finished(
@@ -40,3 +51,10 @@ def finished(
             write_json(record.directory / MANIFEST, {**told, **store.facts[record.key]})
         journal.write("end", stage=name, state="done", seconds=seconds, of=record.stage, key=record.key)
     return run
+
+
+def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module behind the merge is edited."""
+    sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
+    monkeypatch.setattr("tasks.merge.code_files", lambda module: sources)
+    monkeypatch.setattr("tasks.merge.code_version", lambda module: "edited")

@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Running
 
 from flows.deploy import deploy
 from flows.journal import read_events
@@ -25,7 +25,8 @@ from flows.runs import find_run, is_complete
 from flows.submit import submit_sweep
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
-from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr, last_line
+from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr
+from tests.flows.made import branched
 
 
 def sweep_file(folder: Path) -> Path:
@@ -55,52 +56,60 @@ def wait_until(met: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.slow
-def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(kl_run: Finished, tmp_path: Path) -> None:
-    home, file = kl_run.home, str(sweep_file(tmp_path))
-    server = {"PREFECT_API_URL": read_json(home / "prefect" / "server.json")["url"]}
-    client = SyncPrefectClient(api=server["PREFECT_API_URL"])
+def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
+    kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, file = tmp_path / "home", sweep_file(tmp_path)
+    server = branched(kl_run, home)
+    url = server["PREFECT_API_URL"]
+    monkeypatch.setenv("GTR_HOME", str(home))
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    client = SyncPrefectClient(api=url)
 
-    def submit(pool: str = "shared") -> "subprocess.CompletedProcess[str]":
-        return gtr(home, "sweep", file, "--submit", "--pool", pool, "--json", **server)
+    def submit(pool: str = "shared") -> list[tuple[str, str]]:
+        with temporary_settings({PREFECT_API_URL: url}):
+            return [(cell["run"], cell["state"]) for cell in submit_sweep(file, [], pool)["cells"]]
 
-    def flow_runs(run: str) -> list[FlowRun]:
+    def flow_run(run: str) -> FlowRun:
         key = FlowRunFilterIdempotencyKey(any_=[run])
-        return client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
+        (found,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
+        return found
 
     def state(run: str) -> str:
-        (found,) = flow_runs(run)
-        return found.state.type.value if found.state else ""
+        found = flow_run(run).state
+        return found.type.value if found else ""
 
-    refused = submit()
-    assert refused.returncode == 2 and "`gtr deploy --pool shared` makes it" in refused.stderr
+    with pytest.raises(UserError, match="`gtr deploy --pool shared` makes it"):
+        submit()
     assert gtr(home, "deploy", "--pool", "shared", **server).returncode == 0
-    refused = submit("sharde")
-    assert refused.returncode == 2 and "did you mean 'shared'?" in refused.stderr
-    assert not client.read_flow_runs(flow_run_filter=FlowRunFilter(tags={"all_": ["sweep:arms"]}))
+    with pytest.raises(UserError, match="did you mean 'shared'"):
+        submit("sharde")
+    assert not list(client.read_flow_runs(flow_run_filter=FlowRunFilter(tags={"all_": ["sweep:arms"]})))
 
-    first, again = last_line(submit()), last_line(submit())
-    assert [[cell["state"] for cell in done["cells"]] for done in (first, again)] == [
-        ["submitted"] * 2,
-        ["Scheduled"] * 2,
-    ]
-    ppo, kl = (cell["run"] for cell in first["cells"])
+    (ppo, first), (kl, second) = submit()
+    assert (first, second) == ("submitted", "submitted")
+    assert submit() == [(ppo, "Scheduled"), (kl, "Scheduled")]
+
+    client.set_flow_run_state(flow_run(kl).id, Running(), force=True)  # its worker and it were killed
+    assert submit()[1] == (kl, "Running")
+    (home / "runs" / kl / "run.lock").touch()
+    assert submit()[1] == (kl, "submitted again (was Running)")
+
     with worker(home, **server):
         wait_until(lambda: any(e["event"] == "start" for e in read_events(home / "runs" / ppo)), 300)
-        client.set_flow_run_state(flow_runs(ppo)[0].id, Cancelling())
+        client.set_flow_run_state(flow_run(ppo).id, Cancelling())
         wait_until(lambda: state(ppo) == "CANCELLED", 120)
-        states = [cell["state"] for cell in last_line(submit())["cells"]]
-        assert states[0] == "submitted again (was Cancelled)"
+        assert submit()[0] == (ppo, "submitted again (was Cancelled)")
         wait_until(lambda: state(ppo) == state(kl) == "COMPLETED", 400)
     assert all(is_complete(find_run(run, home)) for run in (ppo, kl))
-    assert [cell["state"] for cell in last_line(submit())["cells"]] == ["complete", "complete"]
+    assert submit() == [(ppo, "complete"), (kl, "complete")]
     mlflow = MlflowClient(f"sqlite:///{home}/mlflow.db")
     ids = [read_json(home / "runs" / run / "record.json")["mlflow_run_id"] for run in (ppo, kl)]
-    assert [mlflow.get_run(i).info.status for i in ids] == ["FINISHED", "FINISHED"]
-    assert {mlflow.get_run(i).data.tags["gtr.sweep"] for i in ids} == {"arms"}
-    names = {
-        task.name for task in client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [flow_runs(kl)[0].id]}))
-    }
-    assert {"warm_start", "rollout-1", "evaluate-final-agent"} <= names, "stages are the deployed flow run's own tasks"
+    runs = [mlflow.get_run(i) for i in ids]
+    assert [(run.info.status, run.data.tags["gtr.sweep"]) for run in runs] == [("FINISHED", "arms")] * 2
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [flow_run(kl).id]}))
+    names = {task.name for task in tasks}
+    assert {"warm_start", "rollout-1", "evaluate-final-agent"} <= names, "stages are tasks of the submitted flow run"
 
 
 @contextmanager
@@ -164,10 +173,10 @@ def test_a_deployment_that_cannot_be_is_one_sentence(arguments: dict[str, object
 
 
 @pytest.mark.slow
-def test_a_scheduled_experiment_is_deployed_with_its_parameters(kl_run: Finished) -> None:
+def test_a_scheduled_experiment_is_deployed_with_its_parameters(kl_run: Finished, tmp_path: Path) -> None:
     server = {"PREFECT_API_URL": read_json(kl_run.home / "prefect" / "server.json")["url"]}
     command = ["deploy", config("kl"), "seed=3", "--pool", "nights", "--name", "nightly", "--cron", "0 2 * * *"]
-    made = gtr(kl_run.home, *command, **server)
+    made = gtr(tmp_path, *command, **server)
     assert made.returncode == 0, made.stderr
     deployment = SyncPrefectClient(api=server["PREFECT_API_URL"]).read_deployment_by_name("experiment/nightly")
     assert deployment.parameters == {"config": "configs/experiment/cards3_kl.yaml", "overrides": ["seed=3"]}

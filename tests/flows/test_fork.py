@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.experiment import plan
 from flows.fork import fork, history_until
+from flows.launch import launch
 from flows.runs import Origin, all_runs, find_run, open_run, run_of
+from gtr_core.compose import load_experiment
 from gtr_core.errors import UserError
 from tasks.store import PlanningStore
-from tests.flows.conftest import Finished, gtr, last_line
-from tests.flows.made import finished, small
+from tests.flows.conftest import SMALL, Finished, config, gtr, last_line
+from tests.flows.made import branched, change_code, finished, small
 
 
 @pytest.fixture
@@ -85,13 +88,36 @@ def test_a_fork_that_cannot_be_is_one_sentence(home: Path, at: int, overrides: l
 
 
 @pytest.mark.slow
-def test_a_real_fork_shares_its_history_and_says_so_in_mlflow(kl_run: Finished) -> None:
+def test_a_real_fork_shares_its_history_and_says_so_in_mlflow(kl_run: Finished, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    server = branched(kl_run, home)
     command = ["fork", kl_run.record["run"], "--at", "1", "method=turbo_sft", "--json"]
-    record = last_line(gtr(kl_run.home, *command))
+    record = last_line(gtr(home, *command, **server))
     states = {(s["stage"], s["iteration"]): s["state"] for s in record["stages"]}
     assert states["warm_start", None] == states["guide", 1] == states["update", 1] == states["merge", 1] == "reused"
     assert states["guide", 2] == states["update", 2] == states["merge", 2] == "done"
-    run = MlflowClient(f"sqlite:///{kl_run.home}/mlflow.db").get_run(record["mlflow_run_id"])
+    run = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(record["mlflow_run_id"])
     assert run.data.tags["gtr.forked_from"] == kl_run.record["run"] and run.data.tags["gtr.forked_at"] == "1"
     assert record["run"].startswith("cards3-turbo_sft-s1-fork1-")
-    assert {s["state"] for s in last_line(gtr(kl_run.home, *command))["stages"]} == {"reused"}
+    assert {s["state"] for s in last_line(gtr(home, *command, **server))["stages"]} == {"reused"}
+
+
+@pytest.mark.slow
+def test_a_run_that_takes_results_of_older_code_is_another_run_and_marked(
+    kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    server = branched(kl_run, home)["PREFECT_API_URL"]
+    monkeypatch.setenv("GTR_HOME", str(home))
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    same = load_experiment(Path(config("kl")), SMALL)
+    with temporary_settings({PREFECT_API_URL: server}):
+        unneeded = launch(same, "gtr run", origin=Origin(accept_code_change=True), show=False)
+        assert unneeded["run"] == kl_run.record["run"], "nothing to take: the plain run"
+        change_code(monkeypatch)
+        taken = launch(same, "gtr run", origin=Origin(accept_code_change=True), show=False)
+    assert {s["state"] for s in taken["stages"]} == {"reused"}
+    assert [s["key"] for s in taken["stages"]] == [s["key"] for s in kl_run.record["stages"]]
+    assert taken["run"] != run_of(same, home).key != kl_run.record["run"]
+    tags = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(taken["mlflow_run_id"]).data.tags
+    assert tags["gtr.accepted_code_change"] == "true"

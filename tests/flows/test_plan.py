@@ -11,7 +11,7 @@ from flows.runs import run_of
 from flows.why import differences, recomputed
 from tasks.store import PlanningStore
 from tests.flows.conftest import config
-from tests.flows.made import finished, small
+from tests.flows.made import change_code, finished, small
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -128,14 +128,6 @@ def test_results_that_only_older_code_sets_apart_are_taken_on_request(
     assert {name: r.key for name, r in taken.items()} == {name: r.key for name, r in before.items()}
     other = plan(run_of(small("merge.density=0.3"), home), PlanningStore(home / "store", accept_code_change=True))
     assert other["merge-1"].state == "planned", "another configuration is not older code"
-
-
-def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tasks.merge
-
-    sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
-    monkeypatch.setattr("tasks.merge.code_files", lambda module: sources)
-    monkeypatch.setattr("tasks.merge.code_version", lambda module: "edited")
 
 
 def test_every_part_of_a_key_has_its_words() -> None:
