@@ -1,5 +1,7 @@
 """An experiment as a Prefect deployment: the flow that a worker runs, and `gtr deploy`, which tells a pool of it."""
 
+import os
+import signal
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from prefect.runner.storage import LocalStorage
 from rich.console import Console
 
 from flows.pool import ROOT, portable, prefect_api, read_pool
+from flows.processes import die_with_parent
 from flows.runs import join_sweep, open_run, workspace
 from gtr_core.compose import load_experiment
 from gtr_core.errors import UserError
@@ -33,6 +36,8 @@ def experiment(config: str, overrides: list[str] | None = None, run: str = "", s
     Raises:
         UserError: as `gtr run`; or this machine's code or configuration is not what was submitted.
     """
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's child
+        die_with_parent(signal.SIGTERM)
     quiet_environment(workspace())  # where the worker is Prefect's own command
     from flows.launch import launch
 
