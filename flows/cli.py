@@ -256,9 +256,16 @@ def main() -> None:
     except UserError as error:
         console.print(f"gtr: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _interrupted(error):
+            raise
         console.print("Stopped. The same command goes on from here; finished stages are kept.", markup=False)
         sys.exit(130)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what happened; a library that was amid something may have made another error of it."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
 
 
 if __name__ == "__main__":
