@@ -30,7 +30,7 @@ def test_stages_up_to_the_fork_are_the_parents_and_later_ones_differ(home: Path)
     after = plan(child, PlanningStore(home / "store"))
     assert list(before) == list(after)
     own = [name for name in after if after[name].key != before[name].key]
-    assert own[0] == "guide-3" and "rollout-3" not in own and "evaluate-final-agent" in own
+    assert own[0] == "update-3" and "guide-3" not in own and "evaluate-final-agent" in own
     assert not {"warm_start", "merge-2", "evaluate-2-agent", "evaluate-final-start"} & set(own)
 
 
