@@ -70,6 +70,7 @@ def test_the_gradient_of_k1_pushes_towards_the_teacher(rollout: Rollout, per: st
     assert distance({n: g for n, g in gradients(who).items() if n in wanted}, wanted) < 1e-4
 
 
+@pytest.mark.slow
 def test_distillation_by_kl_brings_the_agent_to_its_teacher() -> None:
     """Five updates on the agent's own fresh answers, most of them invalid at first, and no reward."""
     config = PPOConfig(epochs=1, minibatch=32, microbatch=32, max_grad_norm=1.0, ratio="token", thought_coef=1.0)

@@ -25,7 +25,7 @@ def test_the_picture_goes_as_a_png_bit_for_bit() -> None:
     assert "the prompt" in text["text"] and "the answer" in text["text"]
 
 
-@pytest.mark.parametrize("env_id", environments())
+@pytest.mark.parametrize("env_id", ["gtr/NumberLine-v0", "gtr/Blackjack-v0", "gtr/EZPoints-v0", "gtr/Points24-v0"])
 def test_every_game_is_asked_for_its_own_fields(env_id: str) -> None:
     """PAPER.md 4: the answers by number, the evaluation, and the thought fields without the action."""
     env = make(env_id)
@@ -36,6 +36,10 @@ def test_every_game_is_asked_for_its_own_fields(env_id: str) -> None:
     assert all(text.count(name) == 1 for name in wanted)
     rule = text[text.index('"correction":') :]
     assert all(f'"{key}"' in rule for key in env.keys[:-1]) and '"action"' not in rule
+
+
+def test_every_registered_game_has_checks_of_its_own() -> None:
+    assert set(environments()) <= set(CHECKS)
 
 
 def test_the_paper_counts_of_checks() -> None:
