@@ -9,9 +9,8 @@ from prefect import flow
 
 from flows.journal import Journal, plan, read_progress
 from flows.runs import Run
-from gtr_core.config import Experiment
 from tasks.evaluate import evaluate
-from tasks.guide import guide
+from tasks.guide import guide, in_buffer
 from tasks.merge import mean, merge
 from tasks.record import StageRecord
 from tasks.registry import Kind
@@ -43,10 +42,10 @@ def _experiment(run: Run, store: StageStore, tracker: Tracker) -> list[StageReco
     updates: list[StageRecord] = []
     for k in range(1, experiment.iterations + 1):
         rollouts.append(stage(f"rollout-{k}", rollout, store, experiment, k, start, agent))
-        if experiment.method != "ppo":
+        if experiment.guide != "none":
             guides.append(stage(f"guide-{k}", guide, store, experiment, k, start, rollouts[-1], teacher))
         agent = stage(
-            f"update-{k}", update, store, experiment, k, start, agent, rollouts, _buffer(experiment, guides), updates
+            f"update-{k}", update, store, experiment, k, start, agent, rollouts, in_buffer(experiment, guides), updates
         )
         updates.append(agent)
         merged = k % experiment.merge.interval == 0
@@ -63,13 +62,6 @@ def _experiment(run: Run, store: StageStore, tracker: Tracker) -> list[StageReco
         if model is not None:
             stage(f"evaluate-final-{who}", evaluate, store, experiment, last, start, who, model, "test")
     return stage.records
-
-
-def _buffer(experiment: Experiment, guides: list[StageRecord]) -> list[StageRecord]:
-    """Which guide stages an update reads: its own, or the DAgger buffer's window."""
-    if experiment.method != "turbo_sft":
-        return guides[-1:]
-    return guides[-experiment.sft.window :] if experiment.sft.window else list(guides)
 
 
 class _Stage:

@@ -18,7 +18,7 @@ def plan(experiment: Experiment) -> list[str]:
     """The names of a run's stages, in order; `flows.experiment` runs exactly these."""
     names = ["warm_start"]
     for k in range(1, experiment.iterations + 1):
-        names += [f"rollout-{k}", *([f"guide-{k}"] if experiment.method != "ppo" else []), f"update-{k}"]
+        names += [f"rollout-{k}", *([f"guide-{k}"] if experiment.guide != "none" else []), f"update-{k}"]
         merged = k % experiment.merge.interval == 0
         names += [f"merge-{k}"] if merged else []
         if k % experiment.evaluation.every == 0:

@@ -15,6 +15,7 @@ from gtr_core.config import Experiment
 from gtr_core.envs.check import check_env
 from gtr_core.errors import UserError
 from gtr_core.files import write_json
+from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
@@ -36,6 +37,8 @@ def launch(
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
+    if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
+        Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
     run = open_run(experiment, workspace())
     console.print(f"run {run.key}", markup=False, highlight=False)
 
@@ -70,7 +73,7 @@ def open_tracker(run: Run) -> Tracker:
     """The run's tracker, with the tags and parameters that make MLflow's own views useful."""
     experiment = run.experiment
     params = flatten(to_dict(experiment))
-    for name in ("name", *(k for k in params if k.startswith("execution."))):
+    for name in ("name", *(k for k in params if k.startswith(("execution.", "corrector.endpoint.")))):
         params.pop(name)
     tags = {"gtr.method": experiment.method, "gtr.seed": experiment.seed, "gtr.sweep": experiment.name}
     return Tracker(

@@ -43,12 +43,13 @@ def workspace() -> Path:
 def open_run(experiment: Experiment, home: Path) -> Run:
     """The run of a configuration; its folder is made and says what it is.
 
-    The key covers everything that decides the result (not `execution`, which only says how) and the code of the stages:
-    the same command again is the same run, and changed code is another one.
+    The key covers everything that decides the result (not `execution` and `corrector.endpoint`, which only say how) and
+    the code of the stages: the same command again is the same run, and changed code is another one.
     """
     name = f"{experiment.name}-{experiment.method}-s{experiment.seed}"
     facts = to_dict(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
     facts.pop("execution")
+    facts["corrector"].pop("endpoint")
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     run = Run(experiment, home, name, f"{name}-{digest[:8]}")
     run.directory.mkdir(parents=True, exist_ok=True)
