@@ -36,7 +36,7 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
         if experiment.method != method:  # a fork: what guided another method cannot guide this one
             method, guides = experiment.method, []
         rollouts.append(stage(f"rollout-{k}", rollout, store, experiment, k, start, agent))
-        if experiment.method != "ppo":
+        if experiment.guide != "none":
             guides.append(stage(f"guide-{k}", guide, store, experiment, k, start, rollouts[-1], teacher))
         agent = stage(
             f"update-{k}", update, store, experiment, k, start, agent, rollouts, in_buffer(experiment, guides), updates

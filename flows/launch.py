@@ -16,6 +16,7 @@ from gtr_core.compose import flatten, to_dict
 from gtr_core.config import Experiment
 from gtr_core.envs.check import check_env
 from gtr_core.files import write_json
+from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
@@ -42,6 +43,8 @@ def launch(
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
+    if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
+        Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
     run, stages = _planned(experiment, origin)
     console.print(f"run {run.key}", markup=False, highlight=False)
 
@@ -98,7 +101,7 @@ def open_tracker(run: Run, *, running: bool = True) -> Tracker:
     """
     experiment, origin, sweeps = run.experiment, run.origin, read_sweeps(run)
     params = flatten(to_dict(experiment))
-    for name in ("name", *(k for k in params if k.startswith("execution."))):
+    for name in ("name", *(k for k in params if k.startswith(("execution.", "corrector.endpoint.")))):
         params.pop(name)
     tags = {"gtr.method": experiment.method, "gtr.seed": experiment.seed}
     tags["gtr.sweep"] = next(reversed(sweeps), experiment.name)

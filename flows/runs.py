@@ -60,8 +60,8 @@ def workspace() -> Path:
 def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     """The run of a configuration; nothing is written.
 
-    The key covers everything that decides the result (not `execution`, which only says how) and the code of the stages:
-    the same command again is the same run, and changed code is another one.
+    The key covers everything that decides the result (not `execution` and `corrector.endpoint`, which only say how) and
+    the code of the stages: the same command again is the same run, and changed code is another one.
     """
     facts = _deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
     if origin.history:
@@ -143,6 +143,7 @@ def _name(experiment: Experiment, origin: Origin) -> str:
 def _deciding(experiment: Experiment) -> dict[str, Any]:
     facts = to_dict(experiment)
     facts.pop("execution")
+    facts["corrector"].pop("endpoint")
     return facts
 
 
