@@ -51,7 +51,10 @@ class Means:
 
 
 def plan(game: Game, facts: frozenset[Atom]) -> tuple[str, ...] | None:
-    """Commands that win from a state, () where it is won, None where no way is found; `facts` are a `TextState`'s."""
+    """Commands that win from a state, () where it is won; `facts` are a `TextState`'s.
+
+    None where no way is found: mostly the hand holds what fits nowhere, which also happens in ALFWorld's own rooms.
+    """
     start = game.recall(facts)
     if game.won(start):
         return ()

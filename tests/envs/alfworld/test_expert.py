@@ -61,6 +61,18 @@ def test_what_is_impossible_has_no_plan(tmp_path: Path) -> None:
     assert plan(load_game(path), open_engine(path).reset().facts) is None
 
 
+def test_a_full_hand_that_cannot_be_emptied_has_no_plan(tmp_path: Path) -> None:
+    """Real rooms have such things (a roll of paper towels that fits nowhere): to take one is to lose."""
+    problem = (FILES / "cottage.pddl").read_text()
+    for receptacle in ("Table", "Basin"):
+        problem = problem.replace(f"(canContain {receptacle}Type SpoonType)", "")
+    path = cottage(tmp_path, pddl_problem=problem)
+    engine, game = open_engine(path), load_game(path)
+    engine.reset()
+    assert plan(game, engine.step("walk to table 1").facts)
+    assert plan(game, engine.step("grab spoon 1 off table 1").facts) is None
+
+
 @pytest.mark.parametrize("index", [2, 8, 11, 18, 28])
 def test_real_games_can_be_won_from_anywhere(real_games: Path, index: int) -> None:
     """From the start in as few commands as the game's own walkthrough, which an optimal planner made."""
