@@ -244,7 +244,7 @@ def download(
     out: Annotated[Path | None, typer.Option(help="Folder; default: ALFWORLD_DATA, else ~/.cache/alfworld.")] = None,
 ) -> None:
     """Fetch ALFWorld's own games by its own downloader, and check what arrived."""
-    from flows.alfworld import download_games
+    from flows.games import download_games
 
     download_games(out)
 
@@ -258,7 +258,7 @@ def generate(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Write household games: rooms of ALFWorld's floor plans, six task types, disjoint rooms a split."""
-    from flows.alfworld import generate_games
+    from flows.games import generate_games
 
     generate_games(out, n=n, seed=seed, verify=verify, jobs=jobs)
 

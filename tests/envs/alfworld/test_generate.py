@@ -9,7 +9,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from flows.alfworld import generate_games
+from flows.games import generate_games
 from gtr_core.envs.alfworld.engine.names import readable_names
 from gtr_core.envs.alfworld.games import GAME, SPLITS, TASK_TYPES, GameFile, find_games, read_game
 from gtr_core.envs.alfworld.generate import NotWinnable, generate
