@@ -24,7 +24,7 @@ def evaluate_model(text: str, env: str | None, *, split: str, episodes: int, gre
         raise ConfigError(f"--split {split} is not known: choose one of {', '.join(SPLITS)}.")
     model = find_model(text)
     game = find_env(env) if env else model.env
-    listed = episode_set(game.id, dict(game.kwargs), split, episodes)
+    listed = episode_set(game.id, dict(game.kwargs), split, episodes, iteration=model.iteration)
     policy = open_policy(model)
     figures = summarise(play(policy, listed, greedy=greedy, seed=seed))
     table = Table("figure", "value", title=f"{text} on {listed.name} ({'greedy' if greedy else 'sampled'})")

@@ -28,6 +28,7 @@ class Model:
     label: str
     directory: Path
     env: EnvConfig
+    iteration: int  # at which it was made: what a drifting environment goes by
 
 
 def find_model(text: str) -> Model:
@@ -50,7 +51,7 @@ def find_model(text: str) -> Model:
     else:
         directory = _of_run(text)
     card = read_card(directory)
-    return Model(text, directory, EnvConfig(**card.env))
+    return Model(text, directory, EnvConfig(**card.env), card.iteration)
 
 
 def open_policy(model: Model) -> Policy:

@@ -370,6 +370,13 @@ class ExecutionConfig:
     """How stages run on this machine; none of it enters a stage's key."""
 
     threads: int = 1  # torch threads a process; a tiny model is fastest with one
+    game_workers: int = 0  # processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose
+    turn_limit_s: float = 60.0  # a game worker that takes longer for a turn is restarted
+
+    def __post_init__(self) -> None:
+        _within("execution.threads", self.threads, 1)
+        _within("execution.game_workers", self.game_workers, 0)
+        _within("execution.turn_limit_s", self.turn_limit_s, 0, open_low=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Batched collection: many environments side by side, one policy."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +11,14 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
-from gtr_core.config import EnvConfig, RolloutConfig
-from gtr_core.envs import make
-from gtr_core.envs.text import Observation, Outcome, TextEnv
+from gtr_core.config import EnvConfig, ExecutionConfig, RolloutConfig
+from gtr_core.envs.text import Observation, TextEnv
 from gtr_core.pictures import PictureBook
-from gtr_core.seeding import derive, generator
+from gtr_core.seats import PooledSeats, Seats
+from gtr_core.seeding import generator
 from gtr_core.turns import Rollout
+
+IN_PROCESS = ExecutionConfig()
 
 
 @dataclass
@@ -39,26 +41,6 @@ class _Columns:
     legal: list[bool] = field(default_factory=list)
 
 
-class _Seats:
-    """The environments of a rollout, each with streams of its own for its deals and its random fallbacks."""
-
-    def __init__(self, env: EnvConfig, count: int, stream: tuple[str | int, ...]) -> None:
-        self.envs = [make(env.id, **env.training(e)) for e in range(count)]
-        self._fallback = [generator(*stream, "fallback", e) for e in range(count)]
-        self._stream, self._deals = stream, [0] * count
-        for e in range(count):
-            self.deal(e)
-
-    def deal(self, e: int) -> None:
-        """Start the next episode of environment e."""
-        self.envs[e].reset(derive(*self._stream, "deal", e, self._deals[e]))
-        self._deals[e] += 1
-
-    def act(self, e: int, text: str) -> Outcome:
-        """Play an answer in environment e; who deals again after an episode's end is the caller."""
-        return self.envs[e].act(text, self._fallback[e])
-
-
 @torch.no_grad()
 def collect(
     policy: Policy,
@@ -66,6 +48,8 @@ def collect(
     env: EnvConfig,
     config: RolloutConfig,
     stream: tuple[str | int, ...],
+    iteration: int = 0,
+    execution: ExecutionConfig = IN_PROCESS,
 ) -> Rollout:
     """Play `config.turns` turns in each of `config.envs` environments, fresh deals at the start and after each end.
 
@@ -75,19 +59,35 @@ def collect(
         env: the environment as it is trained on.
         config: how many, and how many at once.
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
+        iteration: what a drifting environment goes by.
+        execution: how many processes play the games, which changes nothing about them.
     """
-    seats = _Seats(env, config.envs, stream)
+    with _seats(env, config.envs, stream, iteration, execution) as seats:
+        return _collect(policy, critic, seats, config, stream)
+
+
+def _seats(
+    env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
+) -> Seats | PooledSeats:
+    if execution.game_workers:
+        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s)
+    return Seats(env, count, stream, iteration)
+
+
+def _collect(
+    policy: Policy, critic: Critic, seats: Seats | PooledSeats, config: RolloutConfig, stream: tuple[str | int, ...]
+) -> Rollout:
     draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
     book, columns, episodes = PictureBook(), _Columns(), []
+    returns, turns = [0.0] * config.envs, [0] * config.envs  # of the running episodes
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
         for start in range(0, config.envs, config.batch_size):
             chunk = range(start, min(start + config.batch_size, config.envs))
-            observations = [seats.envs[e].observation for e in chunk]
+            observations = seats.observations[chunk.start : chunk.stop]
             columns.pictures += [book.add(o.image) for o in observations]
             _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns)
-        for e, each in enumerate(seats.envs):
-            outcome = seats.act(e, columns.texts[e - config.envs])
+        for e, outcome in enumerate(seats.act(columns.texts[-config.envs :])):
             n = len(columns.texts) - config.envs + e
             columns.starts.append(outcome.answer.action_start)
             columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
@@ -96,10 +96,11 @@ def collect(
             columns.valid.append(outcome.answer.valid)
             columns.legal.append(outcome.answer.legal)
             columns.dones.append(outcome.terminated or outcome.truncated)
+            returns[e], turns[e] = returns[e] + outcome.reward, turns[e] + 1
             if columns.dones[-1]:
-                episodes.append({"return": each.episode_return, "won": float(outcome.won), "turns": float(each.turns)})
-                seats.deal(e)
-    last = _last_values(policy, critic, seats.envs, config.batch_size)
+                episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
+                returns[e], turns[e] = 0.0, 0
+    last = _last_values(policy, critic, seats.observations, config.batch_size)
     grid = (config.turns, config.envs)
     return Rollout(
         pictures=book.pictures,
@@ -119,10 +120,13 @@ def collect(
         last_value_E=torch.tensor(last),
         hidden_N_D=torch.cat(columns.hidden),
         episodes=episodes,
+        faults=seats.faults,
     )
 
 
-def replay(rollout: Rollout, env: EnvConfig, stream: tuple[str | int, ...]) -> Iterator[tuple[int, TextEnv]]:
+def replay(
+    rollout: Rollout, env: EnvConfig, stream: tuple[str | int, ...], iteration: int = 0
+) -> Iterator[tuple[int, TextEnv]]:
     """Each turn of a rollout with its environment as it stood before that turn, in order.
 
     The environments play the stored answers again, on the deals and fallbacks of `stream`, the rollout's own; look at
@@ -131,21 +135,18 @@ def replay(rollout: Rollout, env: EnvConfig, stream: tuple[str | int, ...]) -> I
     Raises:
         ValueError: a prompt or a reward is not the stored one: another environment or another stream.
     """
-    turns, envs = rollout.reward_T_E.shape
-    seats = _Seats(env, envs, stream)
-    for n in range(turns * envs):
-        t, e = divmod(n, envs)
-        each = seats.envs[e]
-        if each.observation.prompt != rollout.prompts_N[n]:
-            raise ValueError(f"turn {t} of environment {e} does not replay: its prompt is {each.observation.prompt!r}")
-        yield n, each
-        outcome = seats.act(e, rollout.texts_N[n])
-        if not math.isclose(
-            outcome.reward, float(rollout.reward_T_E[t, e]), rel_tol=1e-6, abs_tol=1e-6
-        ):  # kept in fp32
-            raise ValueError(f"turn {t} of environment {e} does not replay: its reward is {outcome.reward}")
-        if outcome.terminated or outcome.truncated:
-            seats.deal(e)
+    turns, count = rollout.reward_T_E.shape
+    with Seats(env, count, stream, iteration) as seats:
+        for t in range(turns):
+            row = range(t * count, (t + 1) * count)
+            for n, each in zip(row, seats.envs, strict=True):
+                if each.observation.prompt != rollout.prompts_N[n]:
+                    raise ValueError(f"turn {t} does not replay: its prompt is {each.observation.prompt!r}")
+                yield n, each
+            outcomes = seats.act([rollout.texts_N[n] for n in row])
+            for outcome, reward in zip(outcomes, rollout.reward_T_E[t].tolist(), strict=True):
+                if not math.isclose(outcome.reward, reward, rel_tol=1e-6, abs_tol=1e-6):  # kept in fp32
+                    raise ValueError(f"turn {t} does not replay: its reward is {outcome.reward}")
 
 
 def _think(
@@ -163,10 +164,9 @@ def _think(
     into.values += critic(scores.hidden_B_D).tolist()
 
 
-def _last_values(policy: Policy, critic: Critic, envs: list[TextEnv], batch_size: int) -> list[float]:
+def _last_values(policy: Policy, critic: Critic, seen: Sequence[Observation], batch_size: int) -> list[float]:
     values: list[float] = []
-    for start in range(0, len(envs), batch_size):
-        observations = [e.observation for e in envs[start : start + batch_size]]
-        prompts = [policy.encode(o.image, o.prompt) for o in observations]
+    for start in range(0, len(seen), batch_size):
+        prompts = [policy.encode(o.image, o.prompt) for o in seen[start : start + batch_size]]
         values += critic(policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D).tolist()
     return values

@@ -5,9 +5,12 @@ of workers, which is what makes a resumed run equal to an undisturbed one (PAPER
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(*parts: str | int) -> int:
@@ -21,6 +24,8 @@ def generator(*parts: str | int) -> np.random.Generator:
     return np.random.default_rng(derive(*parts))
 
 
-def torch_generator(*parts: str | int) -> torch.Generator:
+def torch_generator(*parts: str | int) -> "torch.Generator":
     """A CPU torch generator for the stream that `parts` name."""
+    import torch  # here, so that processes that only play games do without it
+
     return torch.Generator().manual_seed(derive(*parts))

@@ -5,7 +5,8 @@ exactly what was sampled (PAPER.md 6.1.10).
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ class Rollout:
     last_value_E: Tensor  # value of the state after the last turn
     hidden_N_D: Tensor  # what the critic valued: the hidden state of the last prompt token, fp32
     episodes: list[dict[str, float]]  # finished ones: return, won, turns
+    faults: Mapping[str, int] = field(default_factory=dict)  # worker processes restarted, episodes dropped
 
     @property
     def size(self) -> int:
@@ -61,7 +63,7 @@ class Rollout:
             for prompt, text, start, verdict in zip(*columns, strict=True):
                 row = {"prompt": prompt, "text": text, "action_start": start, "thought": verdict}
                 file.write(json.dumps(row) + "\n")
-        (directory / "episodes.json").write_text(json.dumps(self.episodes))
+        (directory / "episodes.json").write_text(json.dumps({"episodes": self.episodes, "faults": dict(self.faults)}))
 
     @classmethod
     def load(cls, directory: Path) -> "Rollout":
@@ -69,6 +71,7 @@ class Rollout:
         tensors = load_file(directory / "turns.safetensors")
         lengths = tensors["length_N"].tolist()
         rows = [json.loads(line) for line in (directory / "turns.jsonl").read_text().splitlines()]
+        ends = json.loads((directory / "episodes.json").read_text())
         return cls(
             pictures=unpack(tensors),
             picture_N=tensors["picture_N"].tolist(),
@@ -79,7 +82,8 @@ class Rollout:
             thought_N=tensors["thought_N"].tolist(),
             logp_N=[t.tolist() for t in tensors["logp"].split(lengths)],
             verdicts_N=[r["thought"] for r in rows],
-            episodes=json.loads((directory / "episodes.json").read_text()),
+            episodes=ends["episodes"],
+            faults=ends["faults"],
             **{n: tensors[n] for n in _GRIDS},
         )
 

@@ -54,7 +54,9 @@ def evaluate(
         bench = workbench(start, experiment)
         dense = who in ("teacher", "mean")
         policy = bench.agent(None if dense else model)
-        episodes = episode_set(experiment.env.id, dict(experiment.env.kwargs), split, n, seed=config.set_seed)
+        episodes = episode_set(
+            experiment.env.id, dict(experiment.env.kwargs), split, n, seed=config.set_seed, iteration=iteration
+        )
         metrics: dict[str, float] = {}
         for mode in modes:
             with policy.swapped(bench.teacher(model) if dense else {}, adapters=not dense):

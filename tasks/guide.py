@@ -164,7 +164,7 @@ def _teach(case: _Case) -> dict[str, float]:
 def _correct(case: _Case) -> dict[str, float]:
     experiment, turns = case.experiment, Rollout.load(case.played.directory)
     policy = workbench(case.start, experiment).agent(None)
-    states = replay(turns, experiment.env, ("rollout", experiment.seed, case.iteration))
+    states = replay(turns, experiment.env, ("rollout", experiment.seed, case.iteration), case.iteration)
     corrector = oracle if experiment.corrector.kind == "oracle" else _remote(case)
     lessons, metrics = corrected_guidance(policy, turns, states, corrector)
     save_lessons(lessons, case.directory)

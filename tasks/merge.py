@@ -87,7 +87,7 @@ def _merge(
         how, shares = config, weights
         if config.method == "greedy_soup":
             how = replace(config, method="linear")
-            deltas = greedy_soup(deltas, lambda some: _success(bench, experiment, some, how))
+            deltas = greedy_soup(deltas, lambda some: _success(bench, experiment, iteration, some, how))
             shares = sma(len(deltas))
         statistics = MergeStatistics()
         teacher = dict(
@@ -135,12 +135,16 @@ def _weights_of(record: StageRecord) -> Path:
 
 
 def _success(
-    bench: Workbench, experiment: Experiment, members: Sequence[Mapping[str, Tensor]], config: MergeConfig
+    bench: Workbench,
+    experiment: Experiment,
+    iteration: int,
+    members: Sequence[Mapping[str, Tensor]],
+    config: MergeConfig,
 ) -> float:
     """Greedy success of the members' mean on the validation episodes of the curves."""
     settings = experiment.evaluation
     episodes = episode_set(
-        experiment.env.id, dict(experiment.env.kwargs), "valid", settings.curve_episodes, seed=settings.set_seed
+        experiment.env.id, dict(experiment.env.kwargs), "valid", settings.curve_episodes, settings.set_seed, iteration
     )
     weights = dict(teacher_tensors(bench.start, members, sma(len(members)), config, seed=experiment.seed))
     with bench.policy.swapped(weights, adapters=False):

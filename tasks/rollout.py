@@ -23,7 +23,9 @@ def rollout(
         policy = workbench(start, experiment).agent(agent)
         critic = load_critic((agent or start).directory, experiment, policy)
         stream = ("rollout", experiment.seed, iteration)
-        played = collect(policy, critic, experiment.env, experiment.rollout, stream)
+        played = collect(
+            policy, critic, experiment.env, experiment.rollout, stream, iteration, execution=experiment.execution
+        )
         played.save(directory)
         return _figures(played) | {"env_steps": float(iteration * played.size), "iteration": float(iteration)}
 
@@ -56,4 +58,5 @@ def _figures(played: Rollout) -> dict[str, float]:
         "rollout/distinct_2": distinct(played.thought_texts_N),
         "rollout/thought_distinct": len(set(played.thought_texts_N)) / played.size,
         "rollout/tokens_generated": float(sum(map(len, played.answers_N))),
+        **{f"rollout/{what}": float(count) for what, count in played.faults.items()},
     }

@@ -16,9 +16,10 @@ class NonStationary(gymnasium.Wrapper[Any, Any, Any, Any]):  # type: ignore[misc
         schedule: `{"target": [[0, 24], [10, 12]], "reward": [[0, 1], [20, 0.5]]}`: from iteration 10 on the target is
             12, from 20 on every reward is halved. Before its first entry a quantity keeps the environment's own value.
             `reward` is a factor; what else may drift is the environment's `drifting`.
+        iteration: the one to begin with.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], schedule: Schedule) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], schedule: Schedule, iteration: int = 0) -> None:
         super().__init__(env)
         known = ("reward", *getattr(env.unwrapped, "drifting", ()))
         for name in schedule:
@@ -27,7 +28,8 @@ class NonStationary(gymnasium.Wrapper[Any, Any, Any, Any]):  # type: ignore[misc
         self._schedule = {name: sorted((int(k), value) for k, value in steps) for name, steps in schedule.items()}
         self._initial = {name: getattr(env.unwrapped, name) for name in schedule if name != "reward"}
         self._factor = 1.0
-        self.iteration = 0
+        self.iteration = iteration
+        self._apply()
 
     def set_iteration(self, iteration: int) -> None:
         """The iteration whose values hold from the next reset on."""
@@ -35,15 +37,18 @@ class NonStationary(gymnasium.Wrapper[Any, Any, Any, Any]):  # type: ignore[misc
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment under this iteration's values."""
-        for name, value in self._initial.items():
-            setattr(self.env.unwrapped, name, self._value(name, value))
-        self._factor = float(self._value("reward", 1.0))
+        self._apply()
         return self.env.reset(seed=seed, options=options)  # type: ignore[no-any-return]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step; the reward is scaled."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(reward) * self._factor, terminated, truncated, info
+
+    def _apply(self) -> None:
+        for name, value in self._initial.items():
+            setattr(self.env.unwrapped, name, self._value(name, value))
+        self._factor = float(self._value("reward", 1.0))
 
     def _value(self, name: str, default: Any) -> Any:
         due = [value for start, value in self._schedule.get(name, ()) if start <= self.iteration]

@@ -22,9 +22,12 @@ class EpisodeSet:
     split: str | None
     episodes: tuple[Mapping[str, Any], ...]
     digest: str
+    iteration: int = 0  # of a drifting environment
 
 
-def episode_set(env_id: str, kwargs: Mapping[str, Any], split: str | None, n: int, seed: int = 0) -> EpisodeSet:
+def episode_set(
+    env_id: str, kwargs: Mapping[str, Any], split: str | None, n: int, seed: int = 0, iteration: int = 0
+) -> EpisodeSet:
     """`n` winnable episodes of a split: every distinct deal once before any comes again, in random order.
 
     Args:
@@ -33,8 +36,10 @@ def episode_set(env_id: str, kwargs: Mapping[str, Any], split: str | None, n: in
         split: train, valid, test, or None for all deals.
         n: how many episodes.
         seed: of the order of deals, the order, faces and suits of their cards, and the episodes' own seeds.
+        iteration: what a drifting environment goes by; others have one set for all iterations.
     """
-    env: Any = make(env_id, **{**kwargs, "split": split}).env.unwrapped
+    iteration = iteration if kwargs.get("drift") else 0
+    env: Any = make(env_id, iteration=iteration, **{**kwargs, "split": split}).env.unwrapped
     rng = np.random.default_rng(seed)
     deals = env.winnable_deals()
     if not deals:
@@ -44,7 +49,8 @@ def episode_set(env_id: str, kwargs: Mapping[str, Any], split: str | None, n: in
         for deal in shuffled(deals, rng)[: n - len(episodes)]:
             options = env.deal_options(deal, rng)
             episodes.append({"seed": int(rng.integers(2**31)), "options": options})
-    record = {"env_id": env_id, "kwargs": dict(kwargs), "split": split, "episodes": episodes}
+    record: dict[str, Any] = {"env_id": env_id, "kwargs": dict(kwargs), "split": split, "episodes": episodes}
+    record |= {"iteration": iteration} if iteration else {}
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     name = f"{env.spec.name}-{split or 'all'}-{n}-seed{seed}"
-    return EpisodeSet(name, env_id, dict(kwargs), split, tuple(episodes), digest)
+    return EpisodeSet(name, env_id, dict(kwargs), split, tuple(episodes), digest, iteration)

@@ -67,8 +67,7 @@ class GamePool:
     dropped: its episode ends, truncated and without reward, and the rollout begins another.
 
     Args:
-        build: makes one environment; a function that a new process can import, e.g.
-            `functools.partial(gtr_core.envs.make, "gtr/ALFWorld-v0", games=folder)`.
+        build: makes the environment of a game by its number; a function that a new process can import.
         games: how many games.
         workers: how many processes; game g is played by worker g modulo `workers`.
         limit_s: seconds that one turn or one reset may take.
@@ -78,8 +77,8 @@ class GamePool:
         dropped: episodes that were given up.
     """
 
-    def __init__(self, build: Callable[[], TextEnv], games: int, workers: int, limit_s: float = 60.0) -> None:
-        build().env.close()  # a mistake in the arguments shows here, in this process
+    def __init__(self, build: Callable[[int], TextEnv], games: int, workers: int, limit_s: float = 60.0) -> None:
+        build(0).env.close()  # a mistake in the arguments shows here, in this process
         self.limit_s = limit_s
         self.restarted = 0
         self.dropped = 0
@@ -214,7 +213,7 @@ def _end(worker: _Worker) -> None:
     worker.pipe.close()
 
 
-def _work(build: Callable[[], TextEnv], pipe: Connection) -> None:
+def _work(build: Callable[[int], TextEnv], pipe: Connection) -> None:
     """A worker: answers the requests of each message in order, until the pool closes the pipe."""
     envs: dict[int, TextEnv] = {}
     fallback: dict[int, np.random.Generator] = {}
@@ -228,7 +227,7 @@ def _work(build: Callable[[], TextEnv], pipe: Connection) -> None:
             game, what = request.game, request.what
             if isinstance(what, Start):
                 if game not in envs:
-                    envs[game] = build()
+                    envs[game] = build(game)
                 fallback[game] = np.random.default_rng(what.fallback)
                 pipe.send(envs[game].reset(what.seed, dict(what.options) if what.options else None))
             else:

@@ -34,7 +34,13 @@ def environments() -> tuple[str, ...]:
 
 
 def make(
-    env_id: str, *, parser: str = "json", prompt: str = "full", drift: Schedule | None = None, **kwargs: Any
+    env_id: str,
+    *,
+    parser: str = "json",
+    prompt: str = "full",
+    drift: Schedule | None = None,
+    iteration: int = 0,
+    **kwargs: Any,
 ) -> TextEnv:
     """Make a registered environment that is spoken to in text.
 
@@ -43,13 +49,14 @@ def make(
         parser: how answers are read, `json` or `reference` (PAPER.md 3.5).
         prompt: `full`, or `brief` for the changing part alone (a tiny model learns its one game by heart).
         drift: what changes with the iteration, and when (see `NonStationary`); None for a world that stays.
+        iteration: of the schedule; without one it means nothing.
         kwargs: the environment's own parameters.
     """
     if env_id not in _GAMES:
         raise ValueError(f"environment {env_id!r} is not known: choose one of {', '.join(_GAMES)}")
     env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     if drift is not None:
-        env = NonStationary(env, drift)
+        env = NonStationary(env, drift, iteration)
     module, name = _GAMES[env_id].split(":")
     game: Callable[[Any], Game] = getattr(import_module(module), name)
     return TextEnv(str(env.spec.name), env, game(env.unwrapped), parser=parser, prompt=prompt)

@@ -45,7 +45,7 @@ def play(policy: Policy, episodes: EpisodeSet, *, greedy: bool, seed: int = 0, b
 
 
 def _play_batch(policy: Policy, episodes: EpisodeSet, index: list[int], greedy: bool, seed: int) -> list[Episode]:
-    envs = [make(episodes.env_id, **episodes.kwargs) for _ in index]
+    envs = [make(episodes.env_id, iteration=episodes.iteration, **episodes.kwargs) for _ in index]
     draws = [generator("play", episodes.digest, seed, i) for i in index]
     turns: list[list[tuple[str, str, bool, bool, dict[str, bool], int]]] = [[] for _ in index]
     done: dict[int, Episode] = {}

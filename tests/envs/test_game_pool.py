@@ -30,9 +30,13 @@ class Trap(envs.TextEnv):
         return super().act(text, rng)
 
 
-def trap() -> envs.TextEnv:
+def trap(game: int) -> envs.TextEnv:
     inner = CARDS()
     return Trap(inner.name, inner.env, inner.game)
+
+
+def wide(game: int) -> envs.TextEnv:
+    return envs.make("gtr/Points24-v0", layout="wide")
 
 
 def say(action: str) -> str:
@@ -116,7 +120,7 @@ def test_an_episode_that_is_over_must_be_reset(pool: GamePool) -> None:
 
 def test_a_mistake_in_the_arguments_shows_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compact"):
-        GamePool(partial(envs.make, "gtr/Points24-v0", layout="wide"), games=2, workers=1)
+        GamePool(wide, games=2, workers=1)
 
 
 def test_no_process_is_left_behind(pool: GamePool) -> None:

@@ -12,10 +12,13 @@ from gtr_core import envs
 from gtr_core.envs.pool import GamePool, Start
 
 
+def household(games: list[Path], game: int) -> envs.TextEnv:
+    return envs.make("gtr/ALFWorld-v0", games=games, layout="compact")
+
+
 def test_a_game_whose_worker_is_killed_is_won_all_the_same(tmp_path: Path) -> None:
     games = [write_kitchen(tmp_path / str(n) / "game.tw-pddl", {"Egg": f"Drawer {n}"}) for n in (1, 2)]
-    build = partial(envs.make, "gtr/ALFWorld-v0", games=games, layout="compact")
-    with GamePool(build, games=2, workers=1) as pool:
+    with GamePool(partial(household, games), games=2, workers=1) as pool:
         pool.reset({n: Start(seed=n, options={"game": str(games[n])}) for n in (0, 1)})
         for number, command in enumerate(WIN):
             if number == 4:
