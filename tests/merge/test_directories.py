@@ -72,6 +72,23 @@ def test_the_result_has_the_starts_files_and_is_read_by_others(tmp_path: Path) -
     assert same(read, merge_state_dicts(start, trained(start, 1), [1.0], density=1.0))
 
 
+def test_every_number_lies_at_a_multiple_of_its_size(tmp_path: Path) -> None:
+    """What readers that map a file need: three half-precision numbers must not come before wider ones."""
+    start = {
+        "a": torch.zeros(3, dtype=torch.bfloat16),
+        "b": torch.zeros(2),
+        "c": torch.arange(1),
+        "d": torch.ones(1) > 0,
+    }
+    base = save(tmp_path / "start", start)
+    merge_directories(base, [base], tmp_path / "out", [1.0], MergeConfig())
+    data = (tmp_path / "out" / "model-00001-of-00001.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    assert size % 8 == 0
+    assert all(header[n]["data_offsets"][0] % t.element_size() == 0 for n, t in start.items())
+
+
 def test_one_file_needs_no_index_and_a_merge_is_the_same_again(tmp_path: Path) -> None:
     """Invariant 11: what is merged again is equal byte for byte, file headers too."""
     start = checkpoint(1)

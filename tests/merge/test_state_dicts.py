@@ -87,6 +87,9 @@ def test_masks_come_from_the_seed_the_tensors_name_and_the_member_alone(method: 
     assert torch.equal(alone[name], whole[name])
     other = merge_state_dicts(start, members, [0.5, 0.5], method=method, density=0.5, seed=8)
     assert not torch.equal(other[name], whole[name])
+    ones = {n: torch.ones(20, 20) for n in ("a", "b")}
+    twins = merge_state_dicts({n: torch.zeros(20, 20) for n in ones}, [ones], [1.0], method=method, density=0.5)
+    assert not torch.equal(twins["a"], twins["b"])
 
 
 def test_members_that_do_not_belong_together_are_refused_by_the_first_difference() -> None:
