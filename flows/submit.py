@@ -108,4 +108,4 @@ def _print(name: str, pool: str, outcomes: Sequence[dict[str, str]]) -> None:
         table.add_row(outcome["cell"], outcome["state"], outcome["run"])
     console = Console()
     console.print(table)
-    console.print(f"`gtr worker --pool {pool}` runs them; `gtr status` and `gtr ui` show how they stand.", markup=False)
+    console.print(f"`gtr worker --pool {pool}` runs them; `gtr ui` shows how they stand.", markup=False)

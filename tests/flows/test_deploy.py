@@ -56,6 +56,7 @@ def wait_until(met: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
     kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_deployment_that_cannot_be_is_one_sentence(arguments: dict[str, object
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_scheduled_experiment_is_deployed_with_its_parameters(kl_run: Finished, tmp_path: Path) -> None:
     server = {"PREFECT_API_URL": read_json(kl_run.home / "prefect" / "server.json")["url"]}
     command = ["deploy", config("kl"), "seed=3", "--pool", "nights", "--name", "nightly", "--cron", "0 2 * * *"]
