@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Running
 
 from flows.deploy import deploy
-from flows.journal import read_events
+from flows.journal import Journal, read_events
 from flows.pool import prefect_api
 from flows.runs import find_run, is_complete
 from flows.submit import submit_sweep
@@ -93,7 +93,7 @@ def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
 
     client.set_flow_run_state(flow_run(kl).id, Running(), force=True)  # its worker and it were killed
     assert submit()[1] == (kl, "Running")
-    (home / "runs" / kl / "run.lock").touch()
+    Journal(home / "runs" / kl).write("plan", stages=[])  # it had begun, and nobody holds it
     assert submit()[1] == (kl, "submitted again (was Running)")
 
     with worker(home, **server):
