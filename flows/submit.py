@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cells import Cell, cells, read_sweep
+from flows.journal import read_events
 from flows.launch import open_tracker
 from flows.pool import portable, prefect_api, read_pool
-from flows.runs import is_complete, join_sweep, open_run, workspace
+from flows.runs import Run, is_complete, join_sweep, open_run, workspace
 from gtr_core.errors import UserError
 from gtr_core.locks import abandoned
 
@@ -52,11 +53,7 @@ def submit_sweep(path: Path, overrides: Sequence[str], pool: str) -> dict[str, A
 def _submit(
     client: SyncPrefectClient, deployment: DeploymentResponse, cell: Cell, sweep: str, known: FlowRun | None
 ) -> str:
-    """`complete`, `submitted`, `submitted again (was Failed)`, or how its flow run stands, say `Running`.
-
-    A flow run that was killed together with its worker stays `Running` for ever: the run's lock, which died with it and
-    lies about, tells.
-    """
+    """`complete`, `submitted`, `submitted again (was Failed)`, or how its flow run stands, say `Running`."""
     open_run(cell.run.experiment, cell.run.workspace)
     join_sweep(cell.run, sweep, cell.label)
     if is_complete(cell.run):
@@ -77,12 +74,22 @@ def _submit(
             idempotency_key=cell.run.key,
         )
         return "submitted"
-    with abandoned(cell.run.directory / "run.lock") as dead:
-        alive = not known.state.is_final() and not (known.state.is_running() and dead)
-    if alive:
+    if not known.state.is_final() and not _is_dead(known.state, cell.run):
         return known.state.name or known.state.type.value
     client.set_flow_run_state(known.id, AwaitingRetry(), force=True)
     return f"submitted again (was {known.state.name})"
+
+
+def _is_dead(state: State, run: Run) -> bool:
+    """Whether a flow run that Prefect takes to be running has begun its work and no process holds the run any more.
+
+    Prefect does not hear of a flow run that is killed together with its worker, and shows it as `Running` for ever.
+    """
+    begun = max((event["time"] for event in read_events(run.directory) if event["event"] == "plan"), default=0.0)
+    lock = run.directory / "run.lock"
+    with abandoned(lock) as dead:
+        held = lock.exists() and not dead
+    return state.is_running() and begun > state.timestamp.timestamp() and not held
 
 
 def _deployment(client: SyncPrefectClient, pool: str) -> DeploymentResponse:
@@ -108,4 +115,4 @@ def _print(name: str, pool: str, outcomes: Sequence[dict[str, str]]) -> None:
         table.add_row(outcome["cell"], outcome["state"], outcome["run"])
     console = Console()
     console.print(table)
-    console.print(f"`gtr worker --pool {pool}` runs them; `gtr status` and `gtr ui` show how they stand.", markup=False)
+    console.print(f"`gtr worker --pool {pool}` runs them; `gtr ui` shows how they stand.", markup=False)

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Running
 
 from flows.deploy import deploy
-from flows.journal import read_events
+from flows.journal import Journal, read_events
 from flows.pool import prefect_api
 from flows.runs import find_run, is_complete
 from flows.submit import submit_sweep
@@ -56,6 +56,7 @@ def wait_until(met: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
     kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +93,7 @@ def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
 
     client.set_flow_run_state(flow_run(kl).id, Running(), force=True)  # its worker and it were killed
     assert submit()[1] == (kl, "Running")
-    (home / "runs" / kl / "run.lock").touch()
+    Journal(home / "runs" / kl).write("plan", stages=[])  # it had begun, and nobody holds it
     assert submit()[1] == (kl, "submitted again (was Running)")
 
     with worker(home, **server):
@@ -173,6 +174,7 @@ def test_a_deployment_that_cannot_be_is_one_sentence(arguments: dict[str, object
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_scheduled_experiment_is_deployed_with_its_parameters(kl_run: Finished, tmp_path: Path) -> None:
     server = {"PREFECT_API_URL": read_json(kl_run.home / "prefect" / "server.json")["url"]}
     command = ["deploy", config("kl"), "seed=3", "--pool", "nights", "--name", "nightly", "--cron", "0 2 * * *"]

@@ -88,6 +88,7 @@ def test_a_fork_that_cannot_be_is_one_sentence(home: Path, at: int, overrides: l
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_real_fork_shares_its_history_and_says_so_in_mlflow(kl_run: Finished, tmp_path: Path) -> None:
     home = tmp_path / "home"
     server = branched(kl_run, home)
@@ -103,6 +104,7 @@ def test_a_real_fork_shares_its_history_and_says_so_in_mlflow(kl_run: Finished, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_run_that_takes_results_of_older_code_is_another_run_and_marked(
     kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ axes: {{method: [ppo, turbo_sft]}}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_failed_cell_stops_no_other_and_is_retried_alone(kl_run: Finished, tmp_path: Path) -> None:
     """The kinds of stages that both need are computed once; a sweep that is complete computes nothing."""
     file, home = tmp_path / "methods.yaml", tmp_path / "home"
@@ -54,6 +55,7 @@ def test_a_failed_cell_stops_no_other_and_is_retried_alone(kl_run: Finished, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_run_that_was_there_before_belongs_to_every_sweep_that_names_it(kl_run: Finished, tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{kl_run.home}/mlflow.db")
     for name in ("first", "second"):
