@@ -75,7 +75,7 @@ class ModelConfig:
 
     source: str = "tiny"
     train: str = "lora"  # lora | language (all linear weights of the language model; embeddings and norms stay)
-    dtype: str = "float32"  # float32 | bfloat16 | float16
+    dtype: str = "float32"  # float32 | bfloat16 | float16 (to play with: it trains without scaled losses)
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2
     gradient_checkpointing: bool = False  # keep no activations of layers: less memory, one more forward pass an update

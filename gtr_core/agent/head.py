@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gtr_core.agent.finite import require_finite
 from gtr_core.agent.sampling import log_probs
 
-LOGITS_AT_ONCE = 2**26  # 256 MiB in fp32; 441 tokens of Qwen2.5-VL's vocabulary
+LOGITS_AT_ONCE = 2**25  # 128 MiB in fp32; 220 tokens of Qwen2.5-VL's vocabulary
 
 
 def token_log_probs(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from gtr_core.agent.policy import Policy
@@ -19,6 +19,7 @@ from gtr_core.config import ConfigError, LoraSettings, ModelConfig, SamplingConf
 from gtr_core.seeding import derive
 
 LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # settings that `Policy.score` lacks
+LONGEST_REASON = 300  # characters of another library's message
 
 
 def pick_device(name: str) -> torch.device:
@@ -77,13 +78,16 @@ def load_policy(source: str, model: ModelConfig, sampling: SamplingConfig, seed:
     """
     disable_progress_bar()
     device = pick_device(model.device)
+    if Path(source).is_absolute() and not Path(source).is_dir():
+        raise ConfigError(f"model.source={source}: there is no such directory.")
     try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        processor = load_processor(source, config)  # first, since it fails before gigabytes are read
         loaded = AutoModelForImageTextToText.from_pretrained(
             source, dtype=getattr(torch, model.dtype), attn_implementation=model.attention, trust_remote_code=False
         )
-        processor = load_processor(source, loaded.config)
     except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"No vision-language model can be loaded from '{source}': {_first_line(error)}") from error
+        raise ConfigError(f"No vision-language model can be loaded from '{source}': {_one_line(error)}") from error
     _check_logits(loaded)
     # A checkpoint's own sampling habits (penalties, filters) would come on top of the configured ones.
     own = loaded.generation_config
@@ -166,6 +170,6 @@ def _check_logits(model: Any) -> None:
             )
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " ..."

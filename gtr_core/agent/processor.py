@@ -31,7 +31,7 @@ def load_processor(source: str, config: Any) -> Any:
         config: the model's own configuration, which says the family.
 
     Raises:
-        ValueError: the family has no processor of pictures, or it has no chat template.
+        ValueError: the family has no processor of pictures, the directory lacks its tokenizer or a chat template.
         ImportError: the family's processor needs a package that is absent (SmolVLM's: num2words).
         OSError: its files are missing.
     """
@@ -42,6 +42,9 @@ def load_processor(source: str, config: Any) -> Any:
     processor = own.from_pretrained(  # type: ignore[attr-defined]
         source, video_processor=None, backend="pil", trust_remote_code=False
     )
+    found = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
+    if found is None or found != config.image_token_id:  # transformers makes an empty tokenizer where files are missing
+        raise ValueError(f"its tokenizer does not know the model's picture token {processor.image_token}")
     if chat_template(processor) is None:
         raise ValueError("it has no chat template: an instruction-tuned model is needed")
     return processor

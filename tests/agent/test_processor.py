@@ -112,9 +112,21 @@ def test_a_checkpoints_own_sampling_habits_are_left_behind(directory: Path) -> N
 def test_a_text_model_is_refused(tmp_path: Path) -> None:
     tiny = LlamaConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
     LlamaForCausalLM(tiny).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="No vision-language model can be loaded") as caught:
+    with pytest.raises(ConfigError, match="models of type llama have no processor that reads pictures") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="there is no such directory"):
+        load(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "llava_onevision"])
+def test_a_directory_without_its_tokenizer_is_refused(family: str, tmp_path: Path) -> None:
+    """transformers would make an empty one."""
+    bare = Path(shutil.copytree(family_directory(family), tmp_path / "model"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / name).unlink()
+    with pytest.raises(ConfigError, match="No vision-language model can be loaded"):
+        load(bare)
 
 
 def test_a_processor_whose_package_is_absent_is_refused_by_the_packages_name(
