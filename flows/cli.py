@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value changes of the configuration, e.g. seed=2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+Pool = Annotated[str, typer.Option(help="A Prefect work pool.")]
+AcceptCode = Annotated[
+    bool,
+    typer.Option("--accept-code-change", help="Take finished results that only older code sets apart; marks the run."),
+]
 console = Console(stderr=True)
 
 
@@ -49,19 +54,98 @@ def run(
     overrides: Overrides = None,
     as_json: AsJson = False,
     recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
+    accept_code_change: AcceptCode = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
-    from flows.runs import workspace
     from gtr_core.compose import load_experiment
 
     experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
-    workspace().mkdir(parents=True, exist_ok=True)  # Prefect looks for it when it is imported
+    _make_workspace()
     from flows.launch import launch
+    from flows.runs import Origin
 
-    command = shlex.join(["gtr", "run", str(config), *(overrides or [])])
-    record = launch(experiment, command, recompute_damaged=recompute_damaged, show=not as_json)
+    accepting = ["--accept-code-change"] if accept_code_change else []
+    command = shlex.join(["gtr", "run", str(config), *(overrides or []), *accepting])
+    origin = Origin(accept_code_change=accept_code_change)
+    record = launch(experiment, command, origin=origin, recompute_damaged=recompute_damaged, show=not as_json)
     if as_json:
         print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
+def fork(
+    run: Annotated[str, typer.Argument(help="The run's name or key.")],
+    at: Annotated[int, typer.Option(help="The last iteration that both share.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    accept_code_change: AcceptCode = False,
+) -> None:
+    """Start a run that shares a run's history up to an iteration and goes on with another configuration."""
+    _make_workspace()
+    from flows.fork import fork as go_on
+
+    record = go_on(run, at, overrides or [], accept_code_change=accept_code_change, show=not as_json)
+    if as_json:
+        print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep's YAML, e.g. configs/sweep/sft_vs_kl.yaml.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be computed and what it would cost.")] = False,
+    submit: Annotated[bool, typer.Option(help="Submit the cells to a work pool and return.")] = False,
+    pool: Pool = "local",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; default: one a GPU, or a core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run every cell of a sweep; again, only what is missing or failed. Exit code 1 when a cell failed."""
+    if dry_run:
+        from flows.estimate import dry_run as foresee
+
+        result = foresee(file, overrides or [], jobs=jobs, as_json=as_json)
+    elif submit:
+        _make_workspace()
+        from flows.submit import submit_sweep
+
+        result = submit_sweep(file, overrides or [], pool)
+    else:
+        _make_workspace()
+        from flows.sweep import run_sweep
+
+        result = run_sweep(file, overrides or [], jobs=jobs)
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
+    failed = any(cell.get("state") == "failed" for cell in result["cells"])
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def deploy(
+    config: Annotated[Path | None, typer.Argument(help="An experiment's YAML; default: what is submitted.")] = None,
+    overrides: Overrides = None,
+    pool: Pool = "local",
+    name: Annotated[str | None, typer.Option(help="Of the deployment; default: the YAML's.")] = None,
+    cron: Annotated[str | None, typer.Option(help="When to run it, e.g. '0 2 * * *'.")] = None,
+    every_minutes: Annotated[float | None, typer.Option(min=1, help="Run it at this interval.")] = None,
+) -> None:
+    """Make a work pool, if need be, and a deployment in it: for submitted sweeps, or one experiment on a schedule."""
+    _make_workspace()
+    from flows.deploy import deploy as make
+
+    make(pool, config, overrides or [], name=name, cron=cron, every_minutes=every_minutes)
+
+
+@app.command()
+def worker(
+    pool: Pool = "local",
+    limit: Annotated[int, typer.Option(min=1, help="Experiments run at once.")] = 1,
+) -> None:
+    """Run what is submitted to a work pool, until Ctrl-C."""
+    _make_workspace()
+    from flows.worker import work
+
+    raise typer.Exit(work(pool, limit))
 
 
 @app.command()
@@ -151,6 +235,41 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if healthy else 1)
 
 
+alfworld = typer.Typer(help="Household games: fetch ALFWorld's own, or generate games of the same kind.")
+app.add_typer(alfworld, name="alfworld", no_args_is_help=True)
+
+
+@alfworld.command()
+def download(
+    out: Annotated[Path | None, typer.Option(help="Folder; default: ALFWORLD_DATA, else ~/.cache/alfworld.")] = None,
+) -> None:
+    """Fetch ALFWorld's own games by its own downloader, and check what arrived."""
+    from flows.alfworld import download_games
+
+    download_games(out)
+
+
+@alfworld.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder to write to; what an earlier call wrote there is kept.")],
+    n: Annotated[int, typer.Option(min=1, help="Games in all, spread over splits and task types.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")] = 0,
+    verify: Annotated[bool, typer.Option(help="Have the planner prove each game winnable.")] = True,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Write household games: rooms of ALFWorld's floor plans, six task types, disjoint rooms a split."""
+    from flows.alfworld import generate_games
+
+    generate_games(out, n=n, seed=seed, verify=verify, jobs=jobs)
+
+
+def _make_workspace() -> None:
+    """Prefect looks for it when it is imported."""
+    from flows.runs import workspace
+
+    workspace().mkdir(parents=True, exist_ok=True)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C is 130."""
     from flows.processes import obey_parent
@@ -165,9 +284,16 @@ def main() -> None:
     except UserError as error:
         console.print(f"gtr: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _interrupted(error):
+            raise
         console.print("Stopped. The same command goes on from here; finished stages are kept.", markup=False)
         sys.exit(130)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what happened; a library that was amid something may have made another error of it."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tasks.metrics import read_metrics
 
 WHO = ("start", "agent", "teacher", "mean")
 LABELS = {"start": "start", "agent": "final agent", "teacher": "TIES teacher", "mean": "plain mean"}
+SHORT = {"start": "start", "final agent": "agent", "TIES teacher": "TIES", "plain mean": "mean"}
 COLUMNS = (
     "success_rate",
     "return_mean",
@@ -101,27 +102,23 @@ def table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def print_table(runs: Sequence[Run]) -> None:
-    """The comparison on the terminal."""
+    """The comparison on the terminal, 80 columns wide."""
     data = table(runs)
     seeds = sorted({run.experiment.seed for run in runs})
     n = int(data.episodes.max())
-    shown = Table(title=f"Held-out hands, {n} episodes a figure, seeds {', '.join(map(str, seeds))}; 95 % intervals")
-    for name in (
-        "policy",
-        "success greedy",
-        "success sampled",
-        "return",
-        "valid",
-        "thought right",
-        "diversity",
-        "seconds",
-    ):
-        shown.add_column(name, justify="left" if name == "policy" else "right")
+    shown = Table(
+        title=f"Held-out deals: success of {n} episodes a figure, seeds {', '.join(map(str, seeds))}; 95 % intervals",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in ("policy", "greedy", "sampled", "return", "valid", "thought", "diverse", "s"):
+        shown.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     for _, r in data.iterrows():
         shown.add_row(
-            f"{r.method} {r.policy}".strip(),
-            f"{r.greedy_success_rate:.3f} [{r.greedy_low:.2f}, {r.greedy_high:.2f}]",
-            f"{r.sampled_success_rate:.3f} [{r.sampled_low:.2f}, {r.sampled_high:.2f}]",
+            f"{r.method} {SHORT[r.policy]}".strip(),
+            _share(r.greedy_success_rate, r.greedy_low, r.greedy_high),
+            _share(r.sampled_success_rate, r.sampled_low, r.sampled_high),
             f"{r.sampled_return_mean:.2f}",
             f"{r.sampled_valid_rate:.3f}",
             f"{r.sampled_thought_accuracy:.3f}",
@@ -131,10 +128,18 @@ def print_table(runs: Sequence[Run]) -> None:
     console = Console()
     console.print(shown)
     console.print(
-        "return, valid, thought right (all thought fields, by the solver) and diversity (distinct thoughts a turn) "
-        "are of sampled play; seconds are the run's computed stages, shared ones included.",
+        "agent is the final agent, TIES the TIES teacher, mean the plain mean of the checkpoints. return, valid "
+        "(answers), thought (all its fields right by the solver) and diverse (distinct thoughts a turn) are of sampled "
+        "play; s is the run's computing time in seconds, shared stages included.",
         markup=False,
+        highlight=False,
     )
+
+
+def _share(rate: float, low: float, high: float) -> str:
+    """`.205 [.17,.25]`; a rate of 1 keeps its digit."""
+    short = [f"{value:.{digits}f}".removeprefix("0") for value, digits in ((rate, 3), (low, 2), (high, 2))]
+    return f"{short[0]} [{short[1]},{short[2]}]"
 
 
 def write_report(runs: Sequence[Run], out: Path) -> Path:

@@ -9,22 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gtr_core.config import Experiment
-
 JOURNAL = "journal.jsonl"
-
-
-def plan(experiment: Experiment) -> list[str]:
-    """The names of a run's stages, in order; `flows.experiment` runs exactly these."""
-    names = ["warm_start"]
-    for k in range(1, experiment.iterations + 1):
-        names += [f"rollout-{k}", *([f"guide-{k}"] if experiment.method != "ppo" else []), f"update-{k}"]
-        merged = k % experiment.merge.interval == 0
-        names += [f"merge-{k}"] if merged else []
-        if k % experiment.evaluation.every == 0:
-            names += [f"evaluate-{k}-agent", *([f"evaluate-{k}-teacher"] if merged else [])]
-    finals = ["start", "agent", *(["teacher"] if experiment.iterations >= experiment.merge.interval else []), "mean"]
-    return [*names, "mean", *(f"evaluate-final-{who}" for who in finals)]
 
 
 class Journal:

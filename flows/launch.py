@@ -1,31 +1,38 @@
 """`gtr run`: one experiment in this process, under the run's lock, with a Prefect API and the MLflow store at hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
-from flows.experiment import MODELS, run_experiment
+from flows.experiment import plan
 from flows.journal import Journal
-from flows.runs import RECORD, Run, open_run, workspace
+from flows.perform import MODELS, run_experiment
+from flows.runs import PLAIN, RECORD, Origin, Run, open_run, read_sweeps, run_of, workspace
 from flows.server import prefect_server
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import Experiment
 from gtr_core.envs.check import check_env
-from gtr_core.errors import UserError
 from gtr_core.files import write_json
+from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
-from tasks.store import StageStore
+from tasks.store import PlanningStore, StageStore
 from tasks.tracking import Tracker
 
 console = Console(stderr=True)
 
 
 def launch(
-    experiment: Experiment, command: str, *, recompute_damaged: bool = False, show: bool = True
+    experiment: Experiment,
+    command: str,
+    *,
+    origin: Origin = PLAIN,
+    recompute_damaged: bool = False,
+    show: bool = True,
 ) -> dict[str, Any]:
     """Run or resume an experiment; its final record.
 
@@ -36,24 +43,28 @@ def launch(
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
-    run = open_run(experiment, workspace())
+    if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
+        Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
+    run, stages = _planned(experiment, origin)
     console.print(f"run {run.key}", markup=False, highlight=False)
 
     def held(holder: str) -> None:
         console.print(f"The run {run.key} is held by {holder}: waiting for it.", markup=False, soft_wrap=True)
 
     with exclusive(run.directory / "run.lock", held), prefect_server(run.workspace):
-        store = StageStore(run.workspace / "store", recompute_damaged=recompute_damaged)
+        store = StageStore(
+            run.workspace / "store",
+            recompute_damaged=recompute_damaged,
+            accept_code_change=run.origin.accept_code_change,
+        )
         tracker = open_tracker(run)
         journal = Journal(run.directory)
-        status = "FAILED"
+        status = "KILLED"  # by Ctrl-C, or by a worker that cancels
         try:
-            records = run_experiment(run, store, tracker)
+            records = run_experiment(run, store, tracker, stages)
             status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        except (UserError, ArithmeticError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:
+            status = "FAILED"
             journal.write("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
             raise
         finally:
@@ -66,13 +77,39 @@ def launch(
     return record
 
 
-def open_tracker(run: Run) -> Tracker:
-    """The run's tracker, with the tags and parameters that make MLflow's own views useful."""
-    experiment = run.experiment
+def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
+    """The run and its stages' names; results of older code make it another run, if there are any to be taken."""
+    home = workspace()
+    today = plan(run_of(experiment, home, replace(origin, accept_code_change=False)), PlanningStore(home / "store"))
+    if origin.accept_code_change:
+        run = run_of(experiment, home, origin)
+        taken = plan(run, PlanningStore(home / "store", accept_code_change=True))
+        older = [name for name in taken if taken[name].state == "reused" and taken[name].key != today[name].key]
+        if older:
+            console.print(f"Taking the results of older code for {', '.join(older)}.", markup=False, soft_wrap=True)
+        else:
+            console.print("No result of older code is needed.", markup=False)
+            origin = replace(origin, accept_code_change=False)
+    return open_run(experiment, home, origin), list(today)
+
+
+def open_tracker(run: Run, *, running: bool = True) -> Tracker:
+    """The run's tracker, with the tags and parameters that make MLflow's own views useful.
+
+    `gtr.sweep` is the sweep that ran it last (without one, the experiment's name); `gtr.sweep.<name>` is there for each
+    sweep that the run is a cell of, and tells which.
+    """
+    experiment, origin, sweeps = run.experiment, run.origin, read_sweeps(run)
     params = flatten(to_dict(experiment))
-    for name in ("name", *(k for k in params if k.startswith("execution."))):
+    for name in ("name", *(k for k in params if k.startswith(("execution.", "corrector.endpoint.")))):
         params.pop(name)
-    tags = {"gtr.method": experiment.method, "gtr.seed": experiment.seed, "gtr.sweep": experiment.name}
+    tags = {"gtr.method": experiment.method, "gtr.seed": experiment.seed}
+    tags["gtr.sweep"] = next(reversed(sweeps), experiment.name)
+    tags |= {f"gtr.sweep.{name}": cell for name, cell in sweeps.items()}
+    if origin.history:
+        tags |= {"gtr.forked_from": origin.parent, "gtr.forked_at": origin.history[-1][0]}
+    if origin.accept_code_change:
+        tags["gtr.accepted_code_change"] = "true"
     return Tracker(
         run.workspace,
         experiment=experiment.name,
@@ -80,6 +117,7 @@ def open_tracker(run: Run) -> Tracker:
         run_key=run.key,
         tags={k: str(v) for k, v in tags.items()},
         params=params,
+        running=running,
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from flows.compare import curves, read_record, table
 from flows.runs import Run
 
-COLOURS = {"ppo": "#6b7280", "turbo_sft": "#d97706", "turbo_kl": "#2563eb"}
+COLOURS = {"ppo": "#6b7280", "turbo_sft": "#d97706", "turbo_kl": "#2563eb", "gtr": "#059669", "distill": "#9333ea"}
 TEMPLATES = Path(__file__).with_name("templates")
 # (title, y label, metrics as (name, line style, what it is))
 CHARTS = (
@@ -63,7 +63,7 @@ def chart(data: pd.DataFrame, title: str, ylabel: str, metrics: Sequence[tuple[s
             for method, group in data[data.metric == metric].groupby("method", sort=False):
                 by_step = group.groupby("step").value
                 mean = by_step.mean()
-                colour = COLOURS.get(str(method), "#059669")
+                colour = COLOURS[str(method)]
                 axes.plot(mean.index, mean, style, color=colour, label=f"{method} {what}", linewidth=1.5)
                 if group.seed.nunique() > 1:
                     axes.fill_between(mean.index, by_step.min(), by_step.max(), color=colour, alpha=0.12, linewidth=0)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,20 @@ from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from tasks.code_version import code_version
 
-CONFIG, RECORD = "experiment.json", "record.json"
+CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
 STAGES = ("warm_start", "rollout", "guide", "update", "merge", "evaluate")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What sets a run apart from a plain one of its configuration."""
+
+    history: tuple[tuple[int, Experiment], ...] = ()  # (last iteration, its configuration), rising; empty: no fork
+    parent: str = ""  # the run's key that this one was forked from
+    accept_code_change: bool = False  # it takes results of older code
+
+
+PLAIN = Origin()
 
 
 @dataclass(frozen=True)
@@ -28,11 +40,16 @@ class Run:
     workspace: Path
     name: str  # cards3-turbo_kl-s1
     key: str  # <name>-<8 hex digits>; also the folder's name
+    origin: Origin = PLAIN
 
     @property
     def directory(self) -> Path:
         """The run's folder."""
         return self.workspace / "runs" / self.key
+
+    def at(self, iteration: int) -> Experiment:
+        """The configuration of an iteration, counted from 1: a fork's history keeps its parent's."""
+        return next((e for until, e in self.origin.history if iteration <= until), self.experiment)
 
 
 def workspace() -> Path:
@@ -40,19 +57,29 @@ def workspace() -> Path:
     return Path(os.environ.get("GTR_HOME", ".gtr")).absolute()
 
 
-def open_run(experiment: Experiment, home: Path) -> Run:
-    """The run of a configuration; its folder is made and says what it is.
+def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
+    """The run of a configuration; nothing is written.
 
-    The key covers everything that decides the result (not `execution`, which only says how) and the code of the stages:
-    the same command again is the same run, and changed code is another one.
+    The key covers everything that decides the result (not `execution` and `corrector.endpoint`, which only say how) and
+    the code of the stages: the same command again is the same run, and changed code is another one.
     """
-    name = f"{experiment.name}-{experiment.method}-s{experiment.seed}"
-    facts = to_dict(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
-    facts.pop("execution")
+    facts = _deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
+    if origin.history:
+        facts["history"] = [[until, _deciding(earlier)] for until, earlier in origin.history]
+    if origin.accept_code_change:
+        facts["accept_code_change"] = True
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    run = Run(experiment, home, name, f"{name}-{digest[:8]}")
+    name = _name(experiment, origin)
+    return Run(experiment, home, name, f"{name}-{digest[:8]}", origin)
+
+
+def open_run(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
+    """`run_of`, with the run's folder made, which says what it is."""
+    run = run_of(experiment, home, origin)
     run.directory.mkdir(parents=True, exist_ok=True)
     if not (run.directory / CONFIG).exists():
+        if origin != PLAIN:
+            write_json(run.directory / ORIGIN, to_dict(origin))
         write_json(run.directory / CONFIG, to_dict(experiment))
     return run
 
@@ -62,9 +89,29 @@ def all_runs(home: Path) -> Iterator[Run]:
     folders = [p.parent for p in (home / "runs").glob(f"*/{CONFIG}")]
     for folder in sorted(folders, key=_last_active, reverse=True):
         values: dict[str, Any] = read_json(folder / CONFIG)
-        experiment = build(values)
-        name = f"{experiment.name}-{experiment.method}-s{experiment.seed}"
-        yield Run(experiment, home, name, folder.name)
+        experiment, origin = build(values), _read_origin(folder)
+        yield Run(experiment, home, _name(experiment, origin), folder.name, origin)
+
+
+def join_sweep(run: Run, sweep: str, cell: str) -> None:
+    """Note that the run is a cell of a sweep, as the latest of those it belongs to."""
+    belongs = [[name, label] for name, label in read_sweeps(run).items() if name != sweep]
+    write_json(run.directory / SWEEPS, [*belongs, [sweep, cell]])
+
+
+def read_sweeps(run: Run) -> dict[str, str]:
+    """The sweeps that the run is a cell of, the latest last, with the cell's label in each."""
+    path = run.directory / SWEEPS
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def is_complete(run: Run) -> bool:
+    """Whether the run has ended and all its stages are still in the store."""
+    path = run.directory / RECORD
+    if not path.is_file():
+        return False
+    store = run.workspace / "store"
+    return all((store / s["stage"] / s["key"] / "stage.json").is_file() for s in read_json(path)["stages"])
 
 
 def find_run(text: str, home: Path) -> Run:
@@ -88,9 +135,24 @@ def find_run(text: str, home: Path) -> Run:
     raise UserError(f"There is no run '{text}' in {home}: did you mean '{(near or [runs[0].name])[0]}'?")
 
 
-def with_method(experiment: Experiment, method: str) -> Experiment:
-    """The same experiment with another method."""
-    return replace(experiment, method=method)
+def _name(experiment: Experiment, origin: Origin) -> str:
+    name = f"{experiment.name}-{experiment.method}-s{experiment.seed}"
+    return f"{name}-fork{origin.history[-1][0]}" if origin.history else name
+
+
+def _deciding(experiment: Experiment) -> dict[str, Any]:
+    facts = to_dict(experiment)
+    facts.pop("execution")
+    facts["corrector"].pop("endpoint")
+    return facts
+
+
+def _read_origin(folder: Path) -> Origin:
+    if not (folder / ORIGIN).exists():
+        return PLAIN
+    facts = read_json(folder / ORIGIN)
+    history = tuple((until, build(values)) for until, values in facts["history"])
+    return Origin(history, facts["parent"], facts["accept_code_change"])
 
 
 def _last_active(folder: Path) -> float:

@@ -25,11 +25,14 @@ def show_status(name: str | None, *, as_json: bool) -> None:
             _print_runs(runs)
         return
     run = find_run(name, home)
-    stages = _stages(run)
+    from flows.why import recomputed  # brings the stages, and torch with them
+
+    stages, again = _stages(run), recomputed(run)
     if as_json:
-        print(json.dumps(_summary(run) | {"stages": stages}))
+        print(json.dumps(_summary(run) | {"stages": stages, "recomputed": again}))
     else:
         _print_stages(run, stages)
+        _print_recomputed(again)
 
 
 def state_of(progress: Progress) -> str:
@@ -99,3 +102,18 @@ def _print_stages(run: Run, stages: list[dict[str, Any]]) -> None:
             console.print(f"{s['state']}: {s['stage']}", markup=False)
     if summary["error"]:
         console.print(summary["error"], markup=False, style="red")
+
+
+def _print_recomputed(again: dict[str, list[str]]) -> None:
+    """What the run's command would compute again, stages with the same reasons together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, reasons in again.items():
+        groups.setdefault((kind_of(name), *reasons), []).append(name)
+    console = Console()
+    if groups:
+        console.print("To be computed again, since the run's last such stage, for what changed in its key:")
+    for (_, *reasons), names in groups.items():
+        shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        console.print(f"  {shown}: {'; '.join(reasons)}", markup=False, highlight=False, soft_wrap=True)
+    if any(reason.startswith("code ") for reasons in again.values() for reason in reasons):
+        console.print("`--accept-code-change` takes results that only older code sets apart.", markup=False)

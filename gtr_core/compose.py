@@ -24,10 +24,12 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         ConfigError: a missing file, bad YAML, an unknown key (with the nearest valid one), a value of the wrong type or
             out of its range.
     """
-    merged = read_yaml(path)
-    for override in overrides:
-        merged = _merge(merged, _parse(override))
-    return build(merged)
+    return build(_overridden(read_yaml(path), overrides))
+
+
+def change(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """The experiment with `key=value` changes; raises ConfigError as `load_experiment` does."""
+    return build(_overridden(OmegaConf.create(to_dict(experiment)), overrides))
 
 
 def build(values: DictConfig | dict[str, Any]) -> Experiment:
@@ -90,6 +92,12 @@ def _parents(loaded: DictConfig, path: Path) -> list[str]:
     if not isinstance(parents, list) or not all(isinstance(p, str) for p in parents):
         raise ConfigError(f"{path}: extends must name a file, or a list of files.")
     return parents
+
+
+def _overridden(values: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    for override in overrides:
+        values = _merge(values, _parse(override))
+    return values
 
 
 def _merge(first: DictConfig, second: DictConfig) -> DictConfig:

@@ -4,34 +4,34 @@ YAML files are data; `gtr_core.compose` reads them into this schema and refuses 
 paper's (PAPER.md section 2) unless a field says otherwise; the embedded model's file says which it changes and why.
 """
 
-import difflib
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from gtr_core.errors import UserError
+from gtr_core.errors import ConfigError as ConfigError  # noqa: PLC0414 - a part of what this module offers
+from gtr_core.guidance.corrector.settings import CorrectorConfig
+from gtr_core.limits import choice as _choice
+from gtr_core.limits import within as _within
 
-METHODS = ("ppo", "turbo_sft", "turbo_kl")
-MERGE_METHODS = ("ties", "linear")
-
-
-class ConfigError(UserError):
-    """A value that the configuration cannot take; the message names the field and the nearest valid choice."""
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(choices)}."
-        raise ConfigError(f"{name}='{value}' is not known: {hint}")
-
-
-def _within(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    if not (low < value if open_low else low <= value) or not value <= high or not math.isfinite(value):
-        edge = f"above {low:g}" if open_low else f"at least {low:g}"
-        top = "" if high == float("inf") else f" and at most {high:g}"
-        raise ConfigError(f"{name}={value} is out of range: it must be {edge}{top}.")
+METHODS = ("ppo", "gtr", "turbo_sft", "turbo_kl", "distill")
+GUIDES = {
+    "ppo": "none",
+    "gtr": "corrector",
+    "turbo_sft": "sft",
+    "turbo_kl": "kl",
+}  # `distill` names one of these methods
+MERGE_METHODS = (
+    "ties",
+    "linear",
+    "slerp",
+    "task_arithmetic",
+    "dare_linear",
+    "dare_ties",
+    "breadcrumbs",
+    "della",
+    "model_stock",
+    "greedy_soup",
+)
 
 
 @dataclass(frozen=True)
@@ -241,64 +241,127 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class KLConfig:
-    """Reverse KL from agent to teacher on sampled tokens (PAPER.md 1.6)."""
+    """KL between agent and teacher at the tokens that the agent sampled (PAPER.md 1.6, figure 9 in 5.5)."""
 
     beta: float = 1.0
-    estimator: str = "clip"  # clip | k1 | abs | k3
+    estimator: str = "clip"  # clip | k1 | abs | k3, from the sampled tokens | reverse | forward, over the vocabulary
     cap: float = 10.0  # most a token counts, nats
     scope: str = "thought"  # thought | action | all
     site: str = "advantage"  # advantage | reward | returns_after_gae
     per: str = (
         "turn"  # turn: mean over the span (PAPER.md eq. 6) | token: each token carries its own (needs ppo.ratio=token)
     )
-    invalid: float = 0.0  # penalty of an invalid answer; the released code's is 100 (PAPER.md 6.1.8)
+    invalid: float | None = (
+        0.0  # penalty of an invalid answer: a constant (the released code's is 100, PAPER.md 6.1.8) | null: its own KL
+    )
 
     def __post_init__(self) -> None:
-        _choice("kl.estimator", self.estimator, ("clip", "k1", "abs", "k3"))
+        _choice("kl.estimator", self.estimator, ("clip", "k1", "abs", "k3", "reverse", "forward"))
         _choice("kl.scope", self.scope, ("thought", "action", "all"))
         _choice("kl.site", self.site, ("advantage", "reward", "returns_after_gae"))
         _choice("kl.per", self.per, ("turn", "token"))
         _within("kl.beta", self.beta, 0)
         _within("kl.cap", self.cap, 0, open_low=True)
+        if self.invalid is not None:
+            _within("kl.invalid", self.invalid, 0)
         if self.per == "token" and self.site != "advantage":
             raise ConfigError(f"kl.per=token works at kl.site=advantage only, not at '{self.site}'.")
 
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """Imitation of the teacher's thoughts with a DAgger buffer (PAPER.md 1.3 and 1.5)."""
+    """Imitation of thoughts with a DAgger buffer, the teacher's or a corrector's (PAPER.md 1.3 and 1.5)."""
 
     weight: float = 1.0
+    window: int = 0  # iterations the buffer spans; 0 = all
+    capacity: int = 0  # lessons the buffer keeps, each of the window as likely as another; 0 = all
     temperature: float = 0.2  # the teacher's first try
     heat: float = 1.1  # factor a retry
     max_temperature: float = 0.9
     tries: int = 4  # then the turn is skipped and counted
-    window: int = 0  # iterations the buffer spans; 0 = all
 
     def __post_init__(self) -> None:
         _within("sft.weight", self.weight, 0)
+        _within("sft.window", self.window, 0)
+        _within("sft.capacity", self.capacity, 0)
         _within("sft.temperature", self.temperature, 0, open_low=True)
+        _within("sft.heat", self.heat, 1)
         _within("sft.tries", self.tries, 1)
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Guidance without RL: the guidance of another method is all that the update follows, no reward plays a part.
+
+    `gtr`, `turbo_sft`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
+    KL from its teacher; with `kl.estimator=k1`, `kl.per=token` and `kl.invalid=null` its expectation is the gradient of
+    each token's reverse KL. A teacher merged from checkpoints knows no more than they do, and before the first change
+    it is the agent: `turbo_kl` then has nothing to follow, and serves runs forked from ones that learned otherwise.
+    """
+
+    by: str = "gtr"  # gtr | turbo_sft | turbo_kl
+
+    def __post_init__(self) -> None:
+        _choice("distill.by", self.by, ("gtr", "turbo_sft", "turbo_kl"))
+
+
+@dataclass(frozen=True)
 class MergeConfig:
-    """The teacher: a merge of the agent's checkpoints (PAPER.md 1.4)."""
+    """The teacher: a merge of the agent's checkpoints (PAPER.md 1.4).
+
+    `mode=incremental` merges the last teacher with the newest checkpoint alone. It needs no buffer of checkpoints, and
+    its teacher is another one than the paper's (invariant 12), except for `linear` at lam 1.
+    """
 
     method: str = "ties"
-    density: float = 0.8
-    weights: str = "sma"  # sma | ema
+    density: float = 0.8  # share of entries kept: ties, breadcrumbs by size; dare_*, della at random
+    gamma: float = 0.01  # breadcrumbs: share of the largest entries dropped
+    epsilon: float = 0.15  # della: smallest entries are kept with chance density - epsilon, largest + epsilon
+    weights: str = "sma"  # sma | ema | explicit
     ema_alpha: float = 0.5
-    lam: float = 1.0
-    normalize: bool = True
+    explicit: list[float] = field(default_factory=list)  # weights=explicit: of the window's checkpoints, oldest first
+    window: int = 0  # the newest so many checkpoints are merged; 0 = all
+    mode: str = "full_buffer"  # full_buffer (the paper: all checkpoints, anew each time) | incremental
+    lam: float = 1.0  # teacher = start + lam * merged task vector
+    normalize: bool = True  # divide by the weights; classic task arithmetic, a plain sum, sets it false
     interval: int = 1  # iterations between merges
 
     def __post_init__(self) -> None:
         _choice("merge.method", self.method, MERGE_METHODS)
-        _choice("merge.weights", self.weights, ("sma", "ema"))
+        _choice("merge.weights", self.weights, ("sma", "ema", "explicit"))
+        _choice("merge.mode", self.mode, ("full_buffer", "incremental"))
         _within("merge.density", self.density, 0, 1, open_low=True)
+        _within("merge.gamma", self.gamma, 0, 1)
         _within("merge.ema_alpha", self.ema_alpha, 0, 1, open_low=True)
+        _within("merge.lam", self.lam, 0, open_low=True)
+        _within("merge.window", self.window, 0)
         _within("merge.interval", self.interval, 1)
+        room = min(self.density, 1 - self.density)
+        if self.method == "della" and self.density < 1 and not 0 <= self.epsilon < room:
+            raise ConfigError(
+                f"merge.epsilon={self.epsilon} does not fit merge.density={self.density}: "
+                f"it must be at least 0 and below {room:g}."
+            )
+        self._check_explicit()
+        if self.mode == "incremental" and (self.window or self.weights == "explicit" or self.method == "greedy_soup"):
+            raise ConfigError(
+                "merge.mode=incremental keeps no buffer: it takes no merge.window, no merge.weights=explicit and no "
+                "merge.method=greedy_soup; use merge.mode=full_buffer for those."
+            )
+
+    def _check_explicit(self) -> None:
+        given = list(self.explicit)
+        if (self.weights == "explicit") != bool(given):
+            raise ConfigError("merge.explicit=[...] and merge.weights=explicit go together: set both or neither.")
+        if not given:
+            return
+        for weight in given:
+            _within("merge.explicit", weight, 0)
+        _within("merge.explicit, its last weight (the newest checkpoint's),", given[-1], 0, open_low=True)
+        if self.window != len(given):
+            raise ConfigError(
+                f"merge.explicit has a weight for each of {len(given)} checkpoints: set merge.window={len(given)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -340,6 +403,8 @@ class Experiment:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     kl: KLConfig = field(default_factory=KLConfig)
     sft: SFTConfig = field(default_factory=SFTConfig)
+    corrector: CorrectorConfig = field(default_factory=CorrectorConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
@@ -354,3 +419,8 @@ class Experiment:
             raise ConfigError("critic.kind=probe needs warm_start.critic_turns above 0: it is fitted before RL starts.")
         if self.model.source == "tiny" and self.warm_start.stop_at == 0:
             raise ConfigError("model.source=tiny needs warm_start.stop_at above 0: its weights start at random.")
+
+    @property
+    def guide(self) -> str:
+        """Which guidance the method has: none | kl | sft | corrector."""
+        return GUIDES[self.distill.by if self.method == "distill" else self.method]

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with 2.
     """
+
+
+class ConfigError(UserError):
+    """A value that the configuration cannot take; the message names the field and the nearest valid choice."""

@@ -1,5 +1,7 @@
 """Batched collection: many environments side by side, one policy."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +13,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
 from gtr_core.config import EnvConfig, RolloutConfig
 from gtr_core.envs import make
-from gtr_core.envs.text import Observation, TextEnv
+from gtr_core.envs.text import Observation, Outcome, TextEnv
 from gtr_core.pictures import PictureBook
 from gtr_core.seeding import derive, generator
 from gtr_core.turns import Rollout
@@ -37,6 +39,26 @@ class _Columns:
     legal: list[bool] = field(default_factory=list)
 
 
+class _Seats:
+    """The environments of a rollout, each with streams of its own for its deals and its random fallbacks."""
+
+    def __init__(self, env: EnvConfig, count: int, stream: tuple[str | int, ...]) -> None:
+        self.envs = [make(env.id, **env.training(e)) for e in range(count)]
+        self._fallback = [generator(*stream, "fallback", e) for e in range(count)]
+        self._stream, self._deals = stream, [0] * count
+        for e in range(count):
+            self.deal(e)
+
+    def deal(self, e: int) -> None:
+        """Start the next episode of environment e."""
+        self.envs[e].reset(derive(*self._stream, "deal", e, self._deals[e]))
+        self._deals[e] += 1
+
+    def act(self, e: int, text: str) -> Outcome:
+        """Play an answer in environment e; who deals again after an episode's end is the caller."""
+        return self.envs[e].act(text, self._fallback[e])
+
+
 @torch.no_grad()
 def collect(
     policy: Policy,
@@ -54,22 +76,18 @@ def collect(
         config: how many, and how many at once.
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
     """
-    envs = [make(env.id, **env.training(e)) for e in range(config.envs)]
+    seats = _Seats(env, config.envs, stream)
     draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
-    fallback = [generator(*stream, "fallback", e) for e in range(config.envs)]
-    deals = [0] * config.envs
-    for e, each in enumerate(envs):
-        each.reset(derive(*stream, "deal", e, 0))
     book, columns, episodes = PictureBook(), _Columns(), []
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
         for start in range(0, config.envs, config.batch_size):
             chunk = range(start, min(start + config.batch_size, config.envs))
-            observations = [envs[e].observation for e in chunk]
+            observations = [seats.envs[e].observation for e in chunk]
             columns.pictures += [book.add(o.image) for o in observations]
             _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns)
-        for e, each in enumerate(envs):
-            outcome = each.act(columns.texts[e - config.envs], fallback[e])
+        for e, each in enumerate(seats.envs):
+            outcome = seats.act(e, columns.texts[e - config.envs])
             n = len(columns.texts) - config.envs + e
             columns.starts.append(outcome.answer.action_start)
             columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
@@ -80,9 +98,8 @@ def collect(
             columns.dones.append(outcome.terminated or outcome.truncated)
             if columns.dones[-1]:
                 episodes.append({"return": each.episode_return, "won": float(outcome.won), "turns": float(each.turns)})
-                deals[e] += 1
-                each.reset(derive(*stream, "deal", e, deals[e]))
-    last = _last_values(policy, critic, envs, config.batch_size)
+                seats.deal(e)
+    last = _last_values(policy, critic, seats.envs, config.batch_size)
     grid = (config.turns, config.envs)
     return Rollout(
         pictures=book.pictures,
@@ -103,6 +120,32 @@ def collect(
         hidden_N_D=torch.cat(columns.hidden),
         episodes=episodes,
     )
+
+
+def replay(rollout: Rollout, env: EnvConfig, stream: tuple[str | int, ...]) -> Iterator[tuple[int, TextEnv]]:
+    """Each turn of a rollout with its environment as it stood before that turn, in order.
+
+    The environments play the stored answers again, on the deals and fallbacks of `stream`, the rollout's own; look at
+    one before taking the next. So whatever a state can tell later need not be stored with every rollout.
+
+    Raises:
+        ValueError: a prompt or a reward is not the stored one: another environment or another stream.
+    """
+    turns, envs = rollout.reward_T_E.shape
+    seats = _Seats(env, envs, stream)
+    for n in range(turns * envs):
+        t, e = divmod(n, envs)
+        each = seats.envs[e]
+        if each.observation.prompt != rollout.prompts_N[n]:
+            raise ValueError(f"turn {t} of environment {e} does not replay: its prompt is {each.observation.prompt!r}")
+        yield n, each
+        outcome = seats.act(e, rollout.texts_N[n])
+        if not math.isclose(
+            outcome.reward, float(rollout.reward_T_E[t, e]), rel_tol=1e-6, abs_tol=1e-6
+        ):  # kept in fp32
+            raise ValueError(f"turn {t} of environment {e} does not replay: its reward is {outcome.reward}")
+        if outcome.terminated or outcome.truncated:
+            seats.deal(e)
 
 
 def _think(

@@ -1,5 +1,7 @@
-"""Stage `guide`: the teacher looks at what the agent did."""
+"""Stage `guide`: a teacher looks at what the agent did."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,17 +11,35 @@ from gtr_core.compose import to_dict
 from gtr_core.config import Experiment
 from gtr_core.envs import make
 from gtr_core.envs.parser import parse
+from gtr_core.guidance.buffer import pooled
+from gtr_core.guidance.corrected import corrected_guidance
+from gtr_core.guidance.corrector.oracle import oracle
+from gtr_core.guidance.corrector.remote import Remote
 from gtr_core.guidance.kl import kl_guidance
 from gtr_core.guidance.sft import sft_guidance
 from gtr_core.rl.trainer import Guidance
+from gtr_core.rollout import replay
 from gtr_core.turns import Rollout, load_lessons, save_lessons
 from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
-from tasks.workbench import Workbench, workbench
+from tasks.workbench import workbench
 
 PENALTY = "penalty.safetensors"
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What there is to be guided."""
+
+    store: StageStore
+    experiment: Experiment
+    iteration: int
+    start: StageRecord
+    played: StageRecord
+    teacher: StageRecord | None
+    directory: Path
 
 
 def guide(
@@ -30,25 +50,24 @@ def guide(
     played: StageRecord,
     teacher: StageRecord | None,
 ) -> StageRecord:
-    """The penalty (`turbo_kl`) or the lessons (`turbo_sft`) of one rollout; `ppo` has no such stage."""
-    by_method = {"turbo_kl": _penalise, "turbo_sft": _teach}
+    """The penalty or the lessons of one rollout, as the method's guidance has it; `ppo` has no such stage."""
+    by_guide = {"kl": _penalise, "sft": _teach, "corrector": _correct}
+    # A corrector is a teacher of its own: no merge enters its stage.
+    teacher = None if experiment.guide == "corrector" else teacher
 
-    def compute(directory: Path) -> dict[str, float]:
-        bench = workbench(start, experiment)
-        bench.agent(None)
-        figures = by_method[experiment.method](bench, experiment, iteration, played, teacher, directory)
+    def compute(directory: Path) -> Mapping[str, float]:
+        case = _Case(store, experiment, iteration, start, played, teacher, directory)
         steps = iteration * experiment.rollout.envs * experiment.rollout.turns
-        return figures | {"env_steps": float(steps)}
+        return by_guide[experiment.guide](case) | {"env_steps": float(steps)}
 
-    own = experiment.kl if experiment.method == "turbo_kl" else experiment.sft
     return run_stage(
         store,
         stage="guide",
         iteration=iteration,
         inputs={"start": start, "rollout": played, "teacher": teacher},
         config={
-            "method": experiment.method,
-            "guidance": to_dict(own),
+            "guide": experiment.guide,
+            "guidance": _what_is_asked(experiment),
             "sampling": to_dict(experiment.sampling),
             "env": to_dict(experiment.env),
             "model": to_dict(experiment.model),
@@ -61,58 +80,99 @@ def guide(
     )
 
 
-def _penalise(
-    bench: Workbench,
-    experiment: Experiment,
-    iteration: int,
-    played: StageRecord,
-    teacher: StageRecord | None,
-    directory: Path,
-) -> dict[str, float]:
-    turns = Rollout.load(played.directory)
-    result = kl_guidance(bench.policy, bench.teacher(teacher), turns, experiment.kl, experiment.rollout.batch_size)
+def _what_is_asked(experiment: Experiment) -> dict[str, object]:
+    """The settings that this stage's output depends on: not how lessons are used, nor how an endpoint is reached."""
+    if experiment.guide == "kl":
+        return {k: v for k, v in to_dict(experiment.kl).items() if k not in ("beta", "site", "per")}
+    if experiment.guide == "sft":
+        return {k: v for k, v in to_dict(experiment.sft).items() if k not in ("weight", "window", "capacity")}
+    return {k: v for k, v in to_dict(experiment.corrector).items() if k != "endpoint"}
+
+
+def guidance_settings(experiment: Experiment) -> dict[str, object]:
+    """The settings that an update depends on besides its guide stages: a part of its key."""
+    own = {"kl": experiment.kl, "sft": experiment.sft, "corrector": experiment.sft}.get(experiment.guide)
+    return {} if own is None else {"guide": experiment.guide, **to_dict(own)}
+
+
+def in_buffer(experiment: Experiment, guides: list[StageRecord]) -> list[StageRecord]:
+    """Which of the guide stages so far an update reads: the last one's penalty, or the lessons of the window."""
+    window = 1 if experiment.guide == "kl" else experiment.sft.window
+    return guides[-window:]  # all of them for 0
+
+
+def read_guidance(experiment: Experiment, turns: Rollout, guides: list[StageRecord]) -> Guidance:
+    """What the update needs of the guide stages of `in_buffer`, oldest first; the last one is this iteration's.
+
+    A penalty is this rollout's alone; lessons of all iterations in the window form the DAgger buffer (PAPER.md 1.3).
+    """
+    rl = experiment.method != "distill"
+    if experiment.guide == "kl":
+        tensors = load_file(guides[-1].directory / PENALTY)
+        tokens = [t.tolist() for t in tensors["tokens"].split([len(a) for a in turns.answers_N])]
+        return Guidance(kl=experiment.kl, penalty_N=tensors["penalty_N"], penalty_tokens=tokens, rl=rl)
+    if experiment.guide in ("sft", "corrector"):
+        stages = ((record.iteration or 0, load_lessons(record.directory)) for record in guides)
+        lessons = pooled(stages, experiment.sft.capacity, experiment.seed)
+        return Guidance(lessons=lessons, sft_weight=experiment.sft.weight, rl=rl)
+    return Guidance()
+
+
+def _penalise(case: _Case) -> dict[str, float]:
+    experiment = case.experiment
+    bench = workbench(case.start, experiment)
+    policy = bench.agent(_player(case))
+    turns = Rollout.load(case.played.directory)
+    result = kl_guidance(policy, bench.teacher(case.teacher), turns, experiment.kl, experiment.rollout.batch_size)
     tokens = torch.tensor([x for row in result.penalty_tokens for x in row])
-    save_file({"penalty_N": result.penalty_N, "tokens": tokens}, directory / PENALTY)
+    save_file({"penalty_N": result.penalty_N, "tokens": tokens}, case.directory / PENALTY)
     return result.metrics
 
 
-def _teach(
-    bench: Workbench,
-    experiment: Experiment,
-    iteration: int,
-    played: StageRecord,
-    teacher: StageRecord | None,
-    directory: Path,
-) -> dict[str, float]:
+def _player(case: _Case) -> StageRecord | None:
+    """The update whose agent played the rollout; None for the start."""
+    key = case.played.inputs.get("agent")
+    if key is None:
+        return None
+    record = case.store.lookup("update", str(key))
+    assert record is not None, "a rollout was played by an update that is in the store"
+    return record
+
+
+def _teach(case: _Case) -> dict[str, float]:
+    experiment = case.experiment
     keys = make(experiment.env.id, **dict(experiment.env.kwargs)).keys
+    bench = workbench(case.start, experiment)
 
     def action_start(text: str) -> int | None:
         parsed = parse(text, keys, ())
         return parsed.action_start if parsed.valid else None
 
     lessons, metrics = sft_guidance(
-        bench.policy,
-        bench.teacher(teacher),
-        Rollout.load(played.directory),
+        bench.agent(None),
+        bench.teacher(case.teacher),
+        Rollout.load(case.played.directory),
         action_start,
         experiment.sft,
         experiment.rollout.batch_size,
-        ("lessons", experiment.seed, iteration),
+        ("lessons", experiment.seed, case.iteration),
     )
-    save_lessons(lessons, directory)
+    save_lessons(lessons, case.directory)
     return metrics
 
 
-def read_guidance(experiment: Experiment, turns: Rollout, guides: list[StageRecord]) -> Guidance:
-    """What the update needs of the guide stages so far, oldest first; the last one is this iteration's.
+def _correct(case: _Case) -> dict[str, float]:
+    experiment, turns = case.experiment, Rollout.load(case.played.directory)
+    policy = workbench(case.start, experiment).agent(None)
+    states = replay(turns, experiment.env, ("rollout", experiment.seed, case.iteration))
+    corrector = oracle if experiment.corrector.kind == "oracle" else _remote(case)
+    lessons, metrics = corrected_guidance(policy, turns, states, corrector)
+    save_lessons(lessons, case.directory)
+    return metrics
 
-    A penalty is this rollout's alone; lessons of all iterations in the window form the DAgger buffer (PAPER.md 1.3).
-    """
-    if experiment.method == "turbo_kl":
-        tensors = load_file(guides[-1].directory / PENALTY)
-        tokens = [t.tolist() for t in tensors["tokens"].split([len(a) for a in turns.answers_N])]
-        return Guidance(kl=experiment.kl, penalty_N=tensors["penalty_N"], penalty_tokens=tokens)
-    if experiment.method == "turbo_sft":
-        lessons = [lesson for record in guides for lesson in load_lessons(record.directory)]
-        return Guidance(lessons=lessons, sft_weight=experiment.sft.weight)
-    return Guidance()
+
+def _remote(case: _Case) -> Remote:
+    experiment, corrector = case.experiment, case.experiment.corrector
+    folder = Path(corrector.endpoint.cache or case.store.root.parent / "corrector")
+    account = f"{experiment.name}-{experiment.method}-s{experiment.seed}"
+    return Remote(corrector, experiment.env.id, folder, account)

@@ -1,15 +1,26 @@
-"""Stages `merge` (the teacher) and `mean` (the plain average, a control): a merge of all checkpoints so far."""
+"""Stages `merge` (the teacher) and `mean` (the plain average, a control): a merge of the agent's checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from gtr_core.checkpoint import Card, read_weights, save_dense
+from gtr_core.checkpoint import Card, save_dense
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment, MergeConfig
-from gtr_core.merge import MergeStatistics, dense_deltas, ema, lora_deltas, merge_deltas, sma
+from gtr_core.envs.episodes import episode_set
+from gtr_core.evaluation.metrics import summarise
+from gtr_core.evaluation.play import play
+from gtr_core.merge import (
+    MergeStatistics,
+    full_buffer_weights,
+    greedy_soup,
+    incremental_weights,
+    read_deltas,
+    sma,
+    teacher_tensors,
+)
 from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
@@ -18,18 +29,45 @@ from tasks.workbench import Workbench, card_settings, workbench
 
 
 def merge(
-    store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, updates: Sequence[StageRecord]
+    store: StageStore,
+    experiment: Experiment,
+    iteration: int,
+    start: StageRecord,
+    updates: Sequence[StageRecord],
+    last: StageRecord | None = None,
 ) -> StageRecord:
-    """The teacher for the next iteration: all checkpoints merged, relative to the start (PAPER.md 1.4)."""
-    return _merge(store, experiment, "merge", iteration, start, updates, experiment.merge)
+    """The teacher for the next iteration, relative to the start (PAPER.md 1.4).
+
+    Args:
+        store: where stages live.
+        experiment: the configuration.
+        iteration: of the newest update.
+        start: the warm start.
+        updates: all of them so far, oldest first.
+        last: the last teacher; None at the first merge.
+
+    Raises:
+        MergeError: the teacher did not change although the agent did.
+    """
+    config = experiment.merge
+    if config.mode == "full_buffer":
+        members = list(updates[-config.window :])  # all of them where the window is 0
+        weights = full_buffer_weights(config, len(members))
+    else:
+        merges = iteration // config.interval
+        if (merges > 1) != (last is not None):
+            raise ValueError(f"merge number {merges} needs the last teacher exactly where there is one")
+        members = [updates[-1]] if last is None else [last, updates[-1]]
+        weights = incremental_weights(config, merges)
+    return _merge(store, experiment, "merge", iteration, start, members, weights, config, last)
 
 
 def mean(
     store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, updates: Sequence[StageRecord]
 ) -> StageRecord:
-    """The plain average of the checkpoints: what of a teacher's strength is averaging alone."""
-    plain = replace(experiment.merge, method="linear", weights="sma", lam=1.0, normalize=True)
-    return _merge(store, experiment, "mean", iteration, start, updates, plain)
+    """The plain average of all checkpoints: what of a teacher's strength is averaging alone."""
+    weights = sma(len(updates))
+    return _merge(store, experiment, "mean", iteration, start, updates, weights, MergeConfig(method="linear"), None)
 
 
 def _merge(
@@ -38,24 +76,33 @@ def _merge(
     stage: str,
     iteration: int,
     start: StageRecord,
-    updates: Sequence[StageRecord],
+    members: Sequence[StageRecord],
+    weights: Sequence[float],
     config: MergeConfig,
+    last: StageRecord | None,
 ) -> StageRecord:
-    weights = sma(len(updates)) if config.weights == "sma" else ema(len(updates), config.ema_alpha)
-
     def compute(directory: Path) -> dict[str, float]:
         bench = workbench(start, experiment)
+        deltas: Sequence[Mapping[str, Tensor]] = [read_deltas(_weights_of(record), bench.start) for record in members]
+        how, shares = config, weights
+        if config.method == "greedy_soup":
+            how = replace(config, method="linear")
+            deltas = greedy_soup(deltas, lambda some: _success(bench, experiment, some, how))
+            shares = sma(len(deltas))
         statistics = MergeStatistics()
-        merged = merge_deltas(
-            [_member(bench, experiment, record) for record in updates],
-            list(bench.start),
-            weights,
-            method=config.method,
-            density=config.density,
-            normalize=config.normalize,
-            statistics=statistics,
+        teacher = dict(
+            teacher_tensors(
+                bench.start,
+                deltas,
+                shares,
+                how,
+                seed=experiment.seed,
+                last=bench.teacher(last),
+                statistics=statistics,
+            )
         )
-        teacher = {name: bench.start[name] + config.lam * tau for name, tau in merged}
+        if config.method != "greedy_soup":  # which may rightly leave the newest checkpoint out
+            statistics.require_change()
         save_dense(
             teacher, Card("teacher", "dense", start.key, iteration, **card_settings(experiment)), directory / "teacher"
         )
@@ -68,8 +115,13 @@ def _merge(
         store,
         stage=stage,
         iteration=iteration,
-        inputs={"start": start, "members": list(updates)},
-        config={"merge": settings, "model": to_dict(experiment.model)},
+        inputs={"start": start, "members": list(members), "last": last},
+        config={
+            "merge": settings,
+            "weights": list(weights),
+            "model": to_dict(experiment.model),
+            **(_validation(experiment) if config.method == "greedy_soup" else {}),
+        },
         code=code_version(__name__),
         sources=code_files(__name__),
         seed=experiment.seed,
@@ -77,10 +129,32 @@ def _merge(
     )
 
 
-def _member(bench: Workbench, experiment: Experiment, record: StageRecord) -> Callable[[str], Tensor]:
-    """The task vector of a checkpoint."""
-    weights = read_weights(record.directory / "agent")
-    if experiment.model.train == "lora":
-        lora = experiment.model.lora
-        return lora_deltas(weights, lora.rank, lora.alpha).__getitem__
-    return dense_deltas(bench.start, weights).__getitem__
+def _weights_of(record: StageRecord) -> Path:
+    """The directory of a stage's weights: a teacher's, or an update's agent."""
+    return record.directory / ("teacher" if record.stage == "merge" else "agent")
+
+
+def _success(
+    bench: Workbench, experiment: Experiment, members: Sequence[Mapping[str, Tensor]], config: MergeConfig
+) -> float:
+    """Greedy success of the members' mean on the validation episodes of the curves."""
+    settings = experiment.evaluation
+    episodes = episode_set(
+        experiment.env.id, dict(experiment.env.kwargs), "valid", settings.curve_episodes, seed=settings.set_seed
+    )
+    weights = dict(teacher_tensors(bench.start, members, sma(len(members)), config, seed=experiment.seed))
+    with bench.policy.swapped(weights, adapters=False):
+        played = play(bench.policy, episodes, greedy=True, batch_size=experiment.rollout.batch_size)
+    return summarise(played)["success_rate"]
+
+
+def _validation(experiment: Experiment) -> dict[str, object]:
+    """What `_success` depends on."""
+    settings = experiment.evaluation
+    return {
+        "episodes": settings.curve_episodes,
+        "set_seed": settings.set_seed,
+        "batch_size": experiment.rollout.batch_size,
+        "env": to_dict(experiment.env),
+        "sampling": to_dict(experiment.sampling),
+    }

@@ -41,7 +41,25 @@ def connect(workspace: Path) -> MlflowClient:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial MLflow database tables"
     uri = tracking_uri(workspace)
     with exclusive(store_lock(workspace)):
+        _create(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _create(uri: str) -> None:
+    """Make a SQLite store's tables in a file beside its place, and move it there when they are all made.
+
+    A process killed amid MLflow's migrations leaves a database that MLflow can neither use nor mend.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.partial*"):
+        leftover.unlink()
+    partial = path.with_name(f".{path.name}.partial")
+    made = f"sqlite:///{partial}"
+    MlflowClient(tracking_uri=made, registry_uri=made)
+    partial.replace(path)
 
 
 def find_or_create_experiment(client: MlflowClient, workspace: Path, name: str) -> Experiment:

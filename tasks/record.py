@@ -15,12 +15,12 @@ class Output(TypedDict):
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A finished stage: `done` by this process or `reused` from the store."""
+    """A stage: `done` by this process, `reused` from the store, or `planned` by a store that computes nothing."""
 
     stage: str
     iteration: int | None
     key: str
-    state: Literal["done", "reused"]
+    state: Literal["done", "reused", "planned"]
     path: str  # the published directory, absolute
     seconds: float  # what computing it took, whenever that was
     outputs: dict[str, Output]  # by path inside the directory

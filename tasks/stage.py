@@ -22,7 +22,7 @@ from gtr_core.files import publish, room_for, write_json
 from gtr_core.locks import exclusive
 from tasks.metrics import STEP, MetricWriter, read_metrics
 from tasks.record import StageRecord
-from tasks.store import MANIFEST, StageStore, outputs_of
+from tasks.store import MANIFEST, PlanningStore, StageStore, outputs_of
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,20 @@ def run_stage(
     Of several processes or threads that want it, one computes and the others wait for it and reuse. Returned metrics
     that `compute` did not log itself are logged at the step that its metric `env_steps` tells (else the last step
     logged), and `time/<stage>_s` with them. `sources` (module to SHA-256) is kept beside `code` to tell later which
-    file changed. Raises DamagedStage, DiskFull, and whatever `compute` raises, with nothing published.
+    file changed. A PlanningStore gets the record of what would be, and `compute` is not called. Raises DamagedStage,
+    DiskFull, and whatever `compute` raises, with nothing published.
     """
     keys = input_keys(inputs)
     key = stage_key(stage, keys, config, code, seed, iteration=iteration)
+    facts = {"iteration": iteration, "inputs": keys, "config": json.loads(_canonical(config)), "seed": seed}
     found = store.lookup(stage, key)
+    if found is None and store.accept_code_change:
+        found = store.of_other_code(stage, facts)
     if found is not None:
         return found
+    facts |= {"code": code, "sources": dict(sources or {})}
+    if isinstance(store, PlanningStore):
+        return store.plan(stage, key, facts)
     name = stage if iteration is None else f"{stage}-{iteration}"
 
     def waiting(holder: str) -> None:
@@ -110,9 +117,8 @@ def run_stage(
                 device=_device(),
                 host=socket.gethostname(),
             )
-            facts = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
-            facts |= {"config": json.loads(_canonical(config)), "code": code, "sources": dict(sources or {})}
-            write_json(directory / MANIFEST, {**facts, "seed": seed, "versions": _versions()})
+            told = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
+            write_json(directory / MANIFEST, {**told, **facts, "versions": _versions()})
     return record
 
 

@@ -5,7 +5,7 @@ leading dot, `<key>.damaged-1`) is not a stage.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -23,11 +23,17 @@ class DamagedStage(UserError):  # noqa: N818 - named for the condition
 
 
 class StageStore:
-    """Finished stages by key; `recompute_damaged` treats a damaged one as absent instead of refusing it."""
+    """Finished stages by key.
 
-    def __init__(self, root: Path, *, recompute_damaged: bool = False) -> None:
+    `recompute_damaged` treats a damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a
+    stage that is absent, the newest one that differs from it in nothing but the code.
+    """
+
+    def __init__(self, root: Path, *, recompute_damaged: bool = False, accept_code_change: bool = False) -> None:
         self.root = root.absolute()
         self.recompute_damaged = recompute_damaged
+        self.accept_code_change = accept_code_change
+        self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
 
     def directory(self, stage: str, key: str) -> Path:
         """Where the stage is, or would be."""
@@ -50,10 +56,30 @@ class StageStore:
             raise
         return record
 
+    def of_other_code(self, stage: str, facts: Mapping[str, Any]) -> StageRecord | None:
+        """The newest finished stage with these facts (manifest fields as JSON has them), whatever its code."""
+        alike = [
+            manifest
+            for manifest in self.manifests(stage)
+            if all(manifest.get(name) == value for name, value in facts.items())
+        ]
+        newest = max(alike, key=lambda manifest: str(manifest["created"]), default=None)
+        return self.lookup(stage, newest["key"]) if newest else None
+
     def manifest(self, record: StageRecord) -> dict[str, Any]:
         """All of `stage.json`: the record's fields, and config, code, sources, seed and package versions."""
         manifest: dict[str, Any] = read_json(record.directory / MANIFEST)
         return manifest
+
+    def manifests(self, stage: str) -> list[dict[str, Any]]:
+        """Every finished stage's `stage.json`; one that cannot be read is left out."""
+        for path in sorted((self.root / stage).glob(f"[0-9a-f]*/{MANIFEST}")):
+            if path not in self._manifests and "." not in path.parent.name:
+                try:
+                    self._manifests[path] = read_json(path)
+                except (json.JSONDecodeError, UnicodeDecodeError):
+                    continue  # a damaged stage is told of when it is looked up
+        return [manifest for path, manifest in self._manifests.items() if path.parent.parent.name == stage]
 
     def verify(self, record: StageRecord) -> None:
         """Check size and SHA-256 of every file; raises DamagedStage that names the first bad one.
@@ -98,6 +124,38 @@ class StageStore:
         if (record.stage, record.key) != (stage, key):
             raise _damaged(path, f"is of {record.stage} {record.key}")
         return record
+
+
+class PlanningStore(StageStore):
+    """Says what would be computed and computes nothing: a stage without a readable manifest is `planned`.
+
+    Files are not checked.
+    """
+
+    def __init__(self, root: Path, *, accept_code_change: bool = False) -> None:
+        super().__init__(root, recompute_damaged=True, accept_code_change=accept_code_change)
+        self.facts: dict[str, dict[str, Any]] = {}  # by key: what the key of a planned stage was made of
+
+    def verify(self, record: StageRecord) -> None:
+        """Files are as good as their manifest, to a plan."""
+
+    def plan(self, stage: str, key: str, facts: Mapping[str, Any]) -> StageRecord:
+        """Note the facts of a stage that is not there, and stand in for it."""
+        self.facts[key] = dict(facts)
+        return StageRecord(
+            stage=stage,
+            iteration=facts["iteration"],
+            key=key,
+            state="planned",
+            path=str(self.directory(stage, key)),
+            seconds=0.0,
+            outputs={},
+            metrics={},
+            inputs=facts["inputs"],
+            created="",
+            device="",
+            host="",
+        )
 
 
 def outputs_of(directory: Path) -> dict[str, Output]:

@@ -15,7 +15,7 @@ from gtr_core.rl.trainer import Trainer
 from gtr_core.seeding import torch_generator
 from gtr_core.turns import Rollout
 from tasks.code_version import code_files, code_version
-from tasks.guide import read_guidance
+from tasks.guide import guidance_settings, read_guidance
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
@@ -72,7 +72,6 @@ def update(
         save_file({"return_N": returns}, directory / RETURNS)
         return metrics | {"env_steps": float(iteration * turns.size)}
 
-    own = {"turbo_kl": to_dict(experiment.kl), "turbo_sft": to_dict(experiment.sft)}.get(experiment.method, {})
     return run_stage(
         store,
         stage="update",
@@ -92,7 +91,7 @@ def update(
             },
             "lr": lr,
             "critic": to_dict(experiment.critic),
-            "guidance": own,
+            "guidance": guidance_settings(experiment),
             "model": to_dict(experiment.model),
             "sampling": to_dict(experiment.sampling),
         },

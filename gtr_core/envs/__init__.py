@@ -17,3 +17,6 @@ register(
     env="gtr_core.envs.blackjack:BlackjackEnv",
     game="gtr_core.envs.games.blackjack:BlackjackGame",
 )
+register(
+    "gtr/ALFWorld-v0", env="gtr_core.envs.alfworld.env:ALFWorldEnv", game="gtr_core.envs.games.alfworld:ALFWorldGame"
+)

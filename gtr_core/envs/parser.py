@@ -39,27 +39,32 @@ class _Object:
     twice: bool  # a key occurs twice
 
 
-def parse(text: str, keys: Sequence[str], actions: Sequence[str], rule: str = "json") -> Parsed:
+def parse(
+    text: str, keys: Sequence[str], actions: Sequence[str], rule: str = "json", *, commands: bool = False
+) -> Parsed:
     """Read an answer.
 
     Args:
         text: what the agent wrote.
         keys: the keys that a valid answer holds; more are allowed.
         actions: the names of the actions.
-        rule: `json`, or `reference` for the substring search of the released code (PAPER.md 3.5).
+        rule: `json`, or `reference` for the substring search of the released code (PAPER.md 3.5, 3.8).
+        commands: the actions are sentences: where none is named exactly, the only one that begins like the field
+            counts; the released code takes the first that occurs.
     """
+    named = _begun if commands else _named
     objects = _objects(text)
     whole = objects[0] if len(objects) == 1 and not objects[0].twice else None
     if whole is not None:
         start = whole.starts.get("action", len(text))
-        action = _named(whole.fields.get("action"), actions)
+        action = named(whole.fields.get("action"), actions)
     else:
         start = max((match.start() for match in KEY.finditer(text)), default=len(text))
         last = LAST_FIELD.search(text) if not objects and len(KEY.findall(text)) == 1 else None
-        action = _named(last[1] or last[2], actions) if last else None
+        action = named(last[1] or last[2], actions) if last else None
     fields = whole.fields if whole is not None else {}
     if rule == "reference":
-        action = _substring(text, actions)
+        action = _first_substring(text, actions) if commands else _substring(text, actions)
     return Parsed(fields, whole is not None and all(key in fields for key in keys), action, start)
 
 
@@ -70,6 +75,28 @@ def _named(value: object, actions: Sequence[str]) -> int | None:
     wanted = str(value).strip().lower() if isinstance(value, str) or abs(value) < 1000 else ""
     matches = [i for i, name in enumerate(actions) if name.lower() == wanted]
     return matches[0] if len(matches) == 1 else None
+
+
+def _begun(value: object, commands: Sequence[str]) -> int | None:
+    """The command that `value` names exactly, else the only one whose words, articles aside, it begins or goes beyond.
+
+    `take the apple 1` is `take apple 1 from fridge 1` where no other command takes that apple.
+    """
+    exact = _named(value, commands)
+    if exact is not None or not isinstance(value, str):
+        return exact
+    wanted = _words(value)
+    matches = []
+    for i, name in enumerate(commands):
+        words = _words(name)
+        shared = min(len(words), len(wanted))
+        if shared and words[:shared] == wanted[:shared]:
+            matches.append(i)
+    return matches[0] if len(matches) == 1 else None
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"\w+", text.lower()) if word not in ("a", "an", "the")]
 
 
 def plain(value: object) -> str:
@@ -88,6 +115,17 @@ def _substring(text: str, actions: Sequence[str]) -> int | None:
             if name.isdecimal() and len(name) > 1:  # 10 is not 1
                 rest = rest.replace(name, "")
     return list(actions).index(found[0]) if len(found) == 1 else None
+
+
+def _first_substring(text: str, commands: Sequence[str]) -> int | None:
+    """The released rule for commands: the first in their order that occurs after the first `"action":`.
+
+    Without that key the last 30 characters count. `go to cabinet 10` reads as `go to cabinet 1` where that comes first.
+    """
+    rest = text.lower()
+    start = rest.find('"action":')
+    rest = rest[start:] if start >= 0 else rest[-30:]
+    return next((i for i, name in enumerate(commands) if name.lower() in rest), None)
 
 
 def _objects(text: str) -> list[_Object]:

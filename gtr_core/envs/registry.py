@@ -19,7 +19,8 @@ def register(env_id: str, env: str, game: str) -> None:
 
     - the environment keeps gymnasium's contract, puts `won` into its info, takes `split` (None, train, valid, test),
       and lists its deals: `winnable_deals()` and `deal_options(deal, rng)`, from which episode sets are made;
-    - the game is built with the environment and fulfils `gtr_core.envs.text.Game`.
+    - the game is built with the environment and fulfils `gtr_core.envs.text.Game`, or `CommandGame` where the
+      environment takes its actions as text and they change from state to state.
 
     300 steps is the reference's registration; no card game lasts so long (PAPER.md 3).
     """

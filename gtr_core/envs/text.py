@@ -7,7 +7,7 @@ of thoughts. What is common lives here: parsing, the random fallback, the runnin
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -86,6 +86,15 @@ class Game(Protocol):
         ...
 
 
+@runtime_checkable
+class CommandGame(Game, Protocol):
+    """A game whose environment takes commands as text; which ones there are changes from state to state."""
+
+    def command(self, action: int, *, legal: bool) -> str:
+        """What the environment is told for one of the present `actions`; `legal` is false for the random fallback."""
+        ...
+
+
 class TextEnv:
     """One gymnasium environment spoken to in text."""
 
@@ -109,11 +118,11 @@ class TextEnv:
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> Observation:
         """Start an episode; the seed decides everything, `options` force a deal."""
-        image, _ = self.env.reset(seed=seed, options=options)
+        seen, _ = self.env.reset(seed=seed, options=options)
         self.episode_return = 0.0
         self.turns = 0
         self._running = True
-        self.observation = Observation(image, self._prompt())
+        self.observation = self._observe(seen)
         return self.observation
 
     def set_iteration(self, iteration: int) -> None:
@@ -127,17 +136,20 @@ class TextEnv:
             raise RuntimeError("the episode is over: reset the environment first")
         answer = self.read(text, rng)
         thought = self.game.judge(answer.fields)
-        image, reward, terminated, truncated, info = self.env.step(answer.action)
+        move: int | str = answer.action
+        if isinstance(self.game, CommandGame):
+            move = self.game.command(answer.action, legal=answer.legal)
+        seen, reward, terminated, truncated, info = self.env.step(move)
         self.episode_return += float(reward)
         self.turns += 1
         self._running = not (terminated or truncated)
-        self.observation = Observation(image, self._prompt())
+        self.observation = self._observe(seen)
         return Outcome(answer, float(reward), terminated, truncated, bool(info["won"]), thought)
 
     def read(self, text: str, rng: np.random.Generator) -> Answer:
         """Parse an answer in the present state, without playing it."""
         actions = self.game.actions
-        parsed = parse(text, self.keys, actions, self._parser)
+        parsed = parse(text, self.keys, actions, self._parser, commands=isinstance(self.game, CommandGame))
         legal = parsed.action is not None
         action = parsed.action if parsed.action is not None else int(rng.integers(len(actions)))
         return Answer(text, parsed.fields, parsed.valid, legal, action, parsed.action_start)
@@ -146,3 +158,7 @@ class TextEnv:
         """The solver's answer to this state as JSON; None when no winning continuation exists."""
         fields = self.game.oracle() if self._running else None
         return None if fields is None else json.dumps(fields, ensure_ascii=False)
+
+    def _observe(self, seen: Any) -> Observation:
+        """The picture and the prompt; an observation that holds text besides speaks through the game's prompt."""
+        return Observation(seen["image"] if isinstance(seen, dict) else seen, self._prompt())

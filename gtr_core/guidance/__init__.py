@@ -1,1 +1,1 @@
-"""What a teacher gives: a penalty on the agent's thoughts (`kl`) or thoughts to imitate (`sft`)."""
+"""What a teacher gives: a penalty on the agent's thoughts (`kl`) or thoughts to imitate (`sft`, `corrected`)."""

@@ -1,7 +1,8 @@
-"""Reverse KL from the agent to its teacher, on the very tokens that the agent sampled (PAPER.md 1.6).
+"""KL from the agent to its teacher, at the very tokens that the agent sampled (PAPER.md 1.6).
 
     K1_l = log pi_agent(th_l | th_<l, o, v) - log pi_teacher(th_l | th_<l, o, v)
-    clip: max(K1, 0)    abs: |K1|    k3: exp(-K1) - 1 + K1    k1: K1,   each at most `cap`
+    clip: max(K1, 0)    abs: |K1|    k3: exp(-K1) - 1 + K1    k1: K1
+    reverse, forward: the exact KL of the two distributions at that place (see `vocabulary`);   each at most `cap`
 
 Positive K1: the agent likes the token more than its teacher does, and is penalised for it. Computed once an iteration,
 forward only; the teacher sees picture, prompt and token ids as the agent did, in eval mode, at the same temperature.
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig
+from gtr_core.guidance.vocabulary import vocabulary_kl
 from gtr_core.turns import Rollout
 
 
@@ -23,7 +25,7 @@ class KLGuidance:
     """The penalty of a rollout."""
 
     penalty_N: Tensor  # mean over the span, an invalid answer's constant in its place
-    penalty_tokens: list[list[float]]  # by turn and token, 0 outside the span
+    penalty_tokens: list[list[float]]  # by turn and token, 0 outside the span; the constant on an invalid answer's
     metrics: dict[str, float]
 
 
@@ -50,26 +52,34 @@ def span(length: int, thought: int, scope: str) -> slice:
 def kl_guidance(
     policy: Policy, teacher: Mapping[str, Tensor], rollout: Rollout, config: KLConfig, batch_size: int
 ) -> KLGuidance:
-    """Score the rollout with the teacher's weights and penalise where the agent left it."""
-    penalty_N, penalty_tokens, all_k1 = [], [], []
-    valid = rollout.valid_T_E.flatten().tolist()
-    with policy.swapped(teacher):
-        for start in range(0, rollout.size, batch_size):
-            index = range(start, min(start + batch_size, rollout.size))
-            prompts = [policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
-            scores = policy.score(prompts, [rollout.answers_N[n] for n in index])
-            for row, n in enumerate(index):
-                agent = torch.tensor(rollout.logp_N[n])
-                where = span(len(agent), rollout.thought_N[n], config.scope)
-                k1 = torch.zeros_like(agent)
-                k1[where] = (agent - scores.logp_B_R[row, : len(agent)].cpu())[where]
-                tokens = estimate(k1, config.estimator, config.cap)
-                mean = float(tokens[where].mean()) if tokens[where].numel() else 0.0
-                penalty_N.append(mean if valid[n] else config.invalid)
-                penalty_tokens.append(tokens.tolist())
-                all_k1.append(k1[where])
-    k1 = torch.cat(all_k1)
+    """Read the rollout with the teacher's weights and penalise where the agent left it.
+
+    `reverse` and `forward` read it with the agent's as well, so the policy must be the one that played. A turn without
+    a token in the span has penalty 0.
+    """
+    agent = [torch.tensor(row) for row in rollout.logp_N]
+    if config.estimator in ("reverse", "forward"):
+        both = vocabulary_kl(policy, teacher, rollout, config.estimator, batch_size)
+        k1_N = [own - logp for own, (_, logp) in zip(agent, both, strict=True)]
+        kl_N = [kl.clamp_max(config.cap) for kl, _ in both]
+    else:
+        taught = _teacher_logp(policy, teacher, rollout, batch_size)
+        k1_N = [own - logp for own, logp in zip(agent, taught, strict=True)]
+        kl_N = [estimate(k1, config.estimator, config.cap) for k1 in k1_N]
+
+    where_N = [span(len(a), th, config.scope) for a, th in zip(rollout.answers_N, rollout.thought_N, strict=True)]
+    penalty_N, penalty_tokens = [], []
+    for kl, where, valid in zip(kl_N, where_N, rollout.valid_T_E.flatten().tolist(), strict=True):
+        if valid or config.invalid is None:
+            tokens = torch.zeros_like(kl)
+            tokens[where] = kl[where]
+            penalty_N.append(float(kl[where].mean()) if kl[where].numel() else 0.0)
+        else:
+            tokens = torch.full_like(kl, config.invalid)
+            penalty_N.append(config.invalid)
+        penalty_tokens.append(tokens.tolist())
     penalties = torch.tensor(penalty_N)
+    k1 = torch.cat([row[where] for row, where in zip(k1_N, where_N, strict=True)])
     metrics = {
         "guidance/kl_mean": float(penalties.mean()),
         "guidance/kl_max": float(penalties.max()),
@@ -78,3 +88,16 @@ def kl_guidance(
         "guidance/tokens_scored": float(k1.numel()),
     }
     return KLGuidance(penalties, penalty_tokens, metrics)
+
+
+def _teacher_logp(policy: Policy, teacher: Mapping[str, Tensor], rollout: Rollout, batch_size: int) -> list[Tensor]:
+    """The teacher's log-prob of each sampled token, by turn."""
+    rows: list[Tensor] = []
+    with policy.swapped(teacher):
+        for start in range(0, rollout.size, batch_size):
+            index = range(start, min(start + batch_size, rollout.size))
+            prompts = [policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
+            answers = [rollout.answers_N[n] for n in index]
+            logp_B_R = policy.score(prompts, answers).logp_B_R.cpu()
+            rows += [row[: len(answer)] for row, answer in zip(logp_B_R, answers, strict=True)]
+    return rows

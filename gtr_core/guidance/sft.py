@@ -8,6 +8,7 @@ buffer that grows through the run and is sampled uniformly.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from gtr_core.agent.policy import Policy
@@ -80,8 +81,6 @@ def sft_guidance(
 def _ask(
     policy: Policy, rollout: Rollout, chunk: list[int], sampling: SamplingConfig, stream: tuple[str | int, ...]
 ) -> list[list[int]]:
-    import numpy as np
-
     prompts = [policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in chunk]
     uniforms = np.stack([generator(*stream, n).random(sampling.max_new_tokens) for n in chunk])
     return policy.generate(prompts, uniforms, sampling)

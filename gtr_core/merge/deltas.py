@@ -1,53 +1,68 @@
-"""Task vectors: what training moved, as dense differences from the start.
+"""Task vectors: what training moved, as dense differences from the start, computed one tensor at a time."""
 
-LoRA checkpoints are merged as B A * scaling, never factor by factor: the factors of one and the same delta are only
-defined up to an invertible matrix, and their merge depends on it (PAPER.md 6.1.2, invariant 8).
-"""
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
-from collections.abc import Mapping
-
+import torch
 from torch import Tensor
 
+from gtr_core.merge.method import MergeError
 
-def dense_deltas(base: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """theta - theta_init in fp32.
+
+class Deltas(Mapping[str, Tensor]):
+    """Task vectors by the name of the weight they are added to, each computed in fp32 when it is asked for."""
+
+    def __init__(self, compute: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._compute = compute
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._compute[name]()
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the tensor
+        return name in self._compute
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._compute)
+
+    def __len__(self) -> int:
+        return len(self._compute)
+
+
+def dense_deltas(start: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Deltas:
+    """theta - theta_init of every floating-point tensor, whatever the two number types.
+
+    Integer and boolean tensors (buffers) are not merged: they must be equal.
 
     Raises:
-        ValueError: names or shapes differ; names the first difference.
+        MergeError: a name, a shape, a kind of number or a buffer differs; names the first.
     """
-    odd = sorted(base.keys() ^ weights.keys())
+    odd = sorted(start.keys() ^ weights.keys())
     if odd:
-        side = "start" if odd[0] in base else "checkpoint"
-        raise ValueError(f"these checkpoints do not belong together: '{odd[0]}' is in the {side} only")
-    for name, tensor in weights.items():
-        if tensor.shape != base[name].shape:
-            raise ValueError(
-                f"these checkpoints do not belong together: '{name}' is {tuple(tensor.shape)} in one and "
-                f"{tuple(base[name].shape)} in the start"
-            )
-    return {name: weights[name].float() - base[name].float() for name in base}
+        side = "start" if odd[0] in start else "checkpoint"
+        raise MergeError(f"these checkpoints do not belong together: '{odd[0]}' is in the {side} only.")
+    for name in start:
+        _check_pair(name, start[name], weights[name])
+    floating = [name for name in start if start[name].is_floating_point()]
+    return Deltas({name: partial(_difference, weights, start, name) for name in floating})
 
 
-def lora_deltas(adapter: Mapping[str, Tensor], rank: int, alpha: float) -> dict[str, Tensor]:
-    """B A * alpha / rank in fp32 for every target, by the name of the weight it is added to.
+def _difference(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], name: str) -> Tensor:
+    return weights[name].float() - start[name].float()
 
-    Args:
-        adapter: `<module>.lora_A...weight` (r, in) and `<module>.lora_B...weight` (out, r).
-        rank: r.
-        alpha: LoRA's alpha.
 
-    Raises:
-        ValueError: a tensor that is neither an A nor a B, or one without its partner.
-    """
-    modules = sorted({name.partition(".lora_")[0] for name in adapter})
-    deltas = {}
-    for module in modules:
-        own = {n[len(module) :]: t for n, t in adapter.items() if n.startswith(module + ".lora_")}
-        a = next((t for n, t in own.items() if n.startswith(".lora_A")), None)
-        b = next((t for n, t in own.items() if n.startswith(".lora_B")), None)
-        if a is None or b is None or len(own) != 2:
-            raise ValueError(
-                f"the adapter of '{module}' is not a pair of A and B: {', '.join(sorted(own)) or 'nothing'}"
-            )
-        deltas[f"{module}.weight"] = b.float() @ a.float() * (alpha / rank)
-    return deltas
+def _check_pair(name: str, start: Tensor, weight: Tensor) -> None:
+    if weight.shape != start.shape:
+        raise MergeError(
+            f"these checkpoints do not belong together: '{name}' is {tuple(weight.shape)} in the checkpoint and "
+            f"{tuple(start.shape)} in the start."
+        )
+    if weight.is_floating_point() != start.is_floating_point():
+        raise MergeError(
+            f"these checkpoints do not belong together: '{name}' holds {weight.dtype} in the checkpoint and "
+            f"{start.dtype} in the start."
+        )
+    if not start.is_floating_point() and not torch.equal(weight, start):
+        raise MergeError(
+            f"these checkpoints do not belong together: '{name}' holds {start.dtype}, which is not merged, and differs "
+            "from the start's."
+        )

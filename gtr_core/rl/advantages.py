@@ -18,7 +18,14 @@ class Targets:
     return_N: Tensor  # value targets, in scaled rewards
 
 
-def targets(rollout: Rollout, ppo: PPOConfig, penalty_N: Tensor | None = None, kl: KLConfig | None = None) -> Targets:
+def targets(
+    rollout: Rollout,
+    ppo: PPOConfig,
+    penalty_N: Tensor | None = None,
+    kl: KLConfig | None = None,
+    *,
+    rl: bool = True,
+) -> Targets:
     """Advantages and value targets (PAPER.md 1.7), with the KL penalty at its site.
 
     - `advantage` (equation 6): A' = A - beta * KL after normalisation, so that beta is in units of A's deviation and
@@ -28,10 +35,13 @@ def targets(rollout: Rollout, ppo: PPOConfig, penalty_N: Tensor | None = None, k
       normalisation.
 
     The format reward enters the returns after GAE, outside the episode's return and success (invariant 25).
+
+    With `rl` off the reward plays no part: A' = -beta * KL of the turn, whatever the site, and 0 without a penalty. The
+    value targets stay those of the rewards.
     """
     reward = rollout.reward_T_E * ppo.reward_scale
     penalty = None if penalty_N is None or kl is None else kl.beta * penalty_N.view_as(reward)
-    site = kl.site if kl is not None else ""
+    site = "" if kl is None else kl.site if rl else "advantage"
     if penalty is not None and site == "reward":
         reward = reward - penalty
     advantage, returns = gae(
@@ -41,7 +51,8 @@ def targets(rollout: Rollout, ppo: PPOConfig, penalty_N: Tensor | None = None, k
     if penalty is not None and site == "returns_after_gae":
         shaped = shaped - penalty
     returns = returns + shaped
-    advantage = normalise((returns - rollout.value_T_E).flatten(), ppo.advantage_clip)
+    surplus = (returns - rollout.value_T_E).flatten()
+    advantage = normalise(surplus, ppo.advantage_clip) if rl else torch.zeros_like(surplus)
     if penalty is not None and site == "advantage":
         advantage = advantage - penalty.flatten()
     return Targets(advantage, returns.flatten())

@@ -24,6 +24,7 @@ class Guidance:
     penalty_tokens: list[list[float]] | None = None
     lessons: Sequence[Lesson] = ()
     sft_weight: float = 0.0
+    rl: bool = True  # False: no reward, no value loss; the update follows guidance alone
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Trainer:
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        aim = targets(rollout, config, guidance.penalty_N, guidance.kl)
+        aim = targets(rollout, config, guidance.penalty_N, guidance.kl, rl=guidance.rl)
         statistics = Statistics()
         first_error: float | None = None
         stopped = 0.0
@@ -156,7 +157,7 @@ class Trainer:
                 advantage = advantage + guidance.kl.beta * (mean - own)
             policy_part = policy_loss(scores.logp_B_R, old, weight, advantage, config, clipped_only=clipped_only)
             loss = policy_part.total / divisor
-            if self.joint_critic:
+            if self.joint_critic and guidance.rl:
                 value = self.critic(scores.hidden_B_D)
                 before, wanted = rollout.value_T_E.flatten()[micro].to(device), aim.return_N[micro].to(device)
                 value_part = value_loss(value, before, wanted, config.value_clip)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,11 @@ class Finished:
     def stage(self, name: str, iteration: int | None) -> Path:
         found = next(s for s in self.record["stages"] if (s["stage"], s["iteration"]) == (name, iteration))
         return self.home / "store" / name / str(found["key"])
+
+
+def hear_ctrl_c() -> None:
+    """For a child process: a shell's background job, as these tests may be, ignores SIGINT, and would hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def last_line(result: subprocess.CompletedProcess[str]) -> Any:

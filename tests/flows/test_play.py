@@ -1,18 +1,27 @@
 """`gtr play`: one episode as a page, by the oracle, at random or by a model."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from flows.play import play_page
 from gtr_core.envs import environments
+from gtr_core.envs.alfworld.generate import generate
 from gtr_core.errors import UserError
 from tests.flows.conftest import Finished, gtr
 
 
 @pytest.mark.parametrize("env", ["cards3", *environments()])
 @pytest.mark.parametrize("who", ["oracle", "random"])
-def test_an_episode_of_every_environment_is_one_self_contained_page(tmp_path: Path, env: str, who: str) -> None:
+def test_an_episode_of_every_environment_is_one_self_contained_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str, who: str
+) -> None:
+    if env == "gtr/ALFWorld-v0":
+        if find_spec("alfworld") is None:
+            pytest.skip("ALFWorld's games are generated from its package: pip install -e '.[alfworld]'")
+        generate(1, 0, tmp_path / "games", verify=False)
+        monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "games"))
     page = play_page(who, env, split=None, seed=3, greedy=False, out=tmp_path / "deep" / "page.html").read_text()
     assert page.count("<section>") >= 1 and "data:image/png;base64," in page and "&quot;action&quot;" in page
     assert "http" not in page and "<script" not in page

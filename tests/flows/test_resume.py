@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.journal import read_events
-from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
+from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, hear_ctrl_c, small_run
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +23,8 @@ def start(home: Path) -> subprocess.Popen[bytes]:
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no threads here
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
     )
-
-
-def _hear_ctrl_c() -> None:
-    """A shell's background job, as these tests may be, ignores SIGINT, and would hand that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(home: Path, event: str, stage: str) -> None:

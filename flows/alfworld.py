@@ -1,0 +1,53 @@
+"""`gtr alfworld download` and `gtr alfworld generate`: household games, the real ones or generated ones."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gtr_core.envs.alfworld.download import download
+from gtr_core.envs.alfworld.games import DATA, SPLITS, TASK_TYPES, read_game
+from gtr_core.envs.alfworld.generate import generate
+
+
+def download_games(out: Path | None = None) -> dict[str, int]:
+    """Fetch ALFWorld's own games into `out` (default ALFWORLD_DATA, else ~/.cache/alfworld); return games a split.
+
+    Raises:
+        UserError: see `gtr_core.envs.alfworld.download`.
+    """
+    console = Console(stderr=True)
+    where = out or Path(os.environ.get("ALFWORLD_DATA") or Path.home() / ".cache" / "alfworld")
+    counts = download(where)
+    for split, count in counts.items():
+        console.print(f"{split:<13}{count:>6,} games", markup=False)
+    _next_step(console, where)
+    return counts
+
+
+def generate_games(out: Path, *, n: int = 200, seed: int = 0, verify: bool = True, jobs: int = 1) -> dict[str, int]:
+    """Write `n` generated games below `out`, or finish what an earlier call began; return games a split.
+
+    Raises:
+        UserError: see `gtr_core.envs.alfworld.generate`.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("Games, each proved winnable" if verify else "Games", total=n)
+        games = generate(n, seed, out, verify=verify, jobs=jobs, on_game=lambda game: progress.advance(bar))
+    read = [read_game(game.path) for game in games]
+    splits, types = Counter(game.split for game in read), Counter(game.task_type for game in read)
+    for name in (*SPLITS, *TASK_TYPES):
+        console.print(f"{name:<32}{splits[name] or types[name]:>6,} games", markup=False)
+    kept = sum(game.kept for game in games)
+    console.print(f"{n - kept} written, {kept} kept: {out / DATA}", markup=False, soft_wrap=True, highlight=False)
+    _next_step(console, out)
+    return {split: splits[split] for split in SPLITS}
+
+
+def _next_step(console: Console, where: Path) -> None:
+    console.print(f"Next     export ALFWORLD_DATA={where.resolve()}", markup=False, soft_wrap=True, highlight=False)
+    console.print("         gtr play --env gtr/ALFWorld-v0 --out episode.html", markup=False, soft_wrap=True)

@@ -1,0 +1,111 @@
+"""`gtr sweep --submit`: a sweep's cells as deployment runs of a work pool; whoever submits does not wait for them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry
+from rich.console import Console
+from rich.table import Table
+
+from flows.cells import Cell, cells, read_sweep
+from flows.launch import open_tracker
+from flows.pool import portable, prefect_api, read_pool
+from flows.runs import is_complete, join_sweep, open_run, workspace
+from gtr_core.errors import UserError
+from gtr_core.locks import abandoned
+
+
+def submit_sweep(path: Path, overrides: Sequence[str], pool: str) -> dict[str, Any]:
+    """Submit every cell that is not complete, once: its run key is the flow run's idempotency key.
+
+    A cell whose flow run failed, crashed or was cancelled is scheduled again, as the same flow run.
+
+    Raises:
+        UserError: a mistake in the sweep, no such pool or deployment, a server that is away or refuses the login.
+    """
+    home, sweep = workspace(), read_sweep(path)
+    found = cells(sweep, home, overrides)
+    outcomes = []
+    with prefect_api(home) as client:
+        deployment = _deployment(client, pool)
+        known = _known(client, found)
+        for number, cell in enumerate(found):
+            try:
+                state = _submit(client, deployment, cell, sweep.name, known.get(cell.run.key))
+            except httpx.TransportError as error:
+                raise UserError(
+                    f"The Prefect server went away after {number} of {len(found)} cells: the same command submits the "
+                    "rest, and no cell twice."
+                ) from error
+            outcomes.append({"cell": cell.label, "run": cell.run.key, "state": state})
+    _print(sweep.name, pool, outcomes)
+    return {"sweep": sweep.name, "pool": pool, "cells": outcomes}
+
+
+def _submit(
+    client: SyncPrefectClient, deployment: DeploymentResponse, cell: Cell, sweep: str, known: FlowRun | None
+) -> str:
+    """`complete`, `submitted`, `submitted again (was Failed)`, or how its flow run stands, say `Running`.
+
+    A flow run that was killed together with its worker stays `Running` for ever: the run's lock, which died with it and
+    lies about, tells.
+    """
+    open_run(cell.run.experiment, cell.run.workspace)
+    join_sweep(cell.run, sweep, cell.label)
+    if is_complete(cell.run):
+        open_tracker(cell.run, running=False)
+        return "complete"
+    if known is None or known.state is None:
+        client.create_flow_run_from_deployment(
+            deployment.id,
+            name=f"{sweep}: {cell.label}",
+            parameters={
+                "config": portable(cell.config),
+                "overrides": list(cell.overrides),
+                "run": cell.run.key,
+                "sweep": sweep,
+                "cell": cell.label,
+            },
+            tags=[f"sweep:{sweep}"],
+            idempotency_key=cell.run.key,
+        )
+        return "submitted"
+    with abandoned(cell.run.directory / "run.lock") as dead:
+        alive = not known.state.is_final() and not (known.state.is_running() and dead)
+    if alive:
+        return known.state.name or known.state.type.value
+    client.set_flow_run_state(known.id, AwaitingRetry(), force=True)
+    return f"submitted again (was {known.state.name})"
+
+
+def _deployment(client: SyncPrefectClient, pool: str) -> DeploymentResponse:
+    read_pool(client, pool)
+    try:
+        return client.read_deployment_by_name(f"experiment/{pool}")
+    except ObjectNotFound as error:
+        raise UserError(
+            f"The work pool '{pool}' has no deployment experiment/{pool}: `gtr deploy --pool {pool}` makes it."
+        ) from error
+
+
+def _known(client: SyncPrefectClient, found: Sequence[Cell]) -> dict[str, FlowRun]:
+    """The flow runs that were submitted before, by run key."""
+    keys = FlowRunFilterIdempotencyKey(any_=[cell.run.key for cell in found])
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=keys), limit=200)
+    return {str(run.idempotency_key): run for run in runs}
+
+
+def _print(name: str, pool: str, outcomes: Sequence[dict[str, str]]) -> None:
+    table = Table("cell", "state", "run", title=f"Sweep {name} in the work pool {pool}")
+    for outcome in outcomes:
+        table.add_row(outcome["cell"], outcome["state"], outcome["run"])
+    console = Console()
+    console.print(table)
+    console.print(f"`gtr worker --pool {pool}` runs them; `gtr status` and `gtr ui` show how they stand.", markup=False)

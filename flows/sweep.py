@@ -1,0 +1,83 @@
+"""`gtr sweep`: the cells of a sweep side by side on this machine, and what became of each."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.cells import Cell, cells, read_sweep
+from flows.fleet import Arm, compute, jobs_for
+from flows.launch import open_tracker
+from flows.runs import RECORD, is_complete, join_sweep, open_run, workspace
+from gtr_core.files import read_json
+
+
+def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict[str, Any]:
+    """Run every cell that is not complete, `jobs` at a time, print what became of each, and return that.
+
+    A cell that fails does not stop the others. Cells share what stages they can: the first to want one computes it.
+    """
+    home, sweep, console = workspace(), read_sweep(path), Console(stderr=True)
+    found = cells(sweep, home, overrides)
+    for cell in found:
+        open_run(cell.run.experiment, home)
+        join_sweep(cell.run, sweep.name, cell.label)
+    complete = [cell for cell in found if is_complete(cell.run)]
+    for cell in complete:
+        open_tracker(cell.run, running=False)  # its tags say that it belongs here too
+    arms = {
+        cell.run.key: Arm(cell.run, cell.label, [sys.executable, "-m", "flows.cli", *cell.command])
+        for cell in found
+        if cell not in complete
+    }
+    if arms:
+        compute(list(arms.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
+    else:
+        console.print("Every stage is there already: nothing to compute.")
+    outcomes = [_outcome(cell, arms.get(cell.run.key)) for cell in found]
+    link = comparison_link(found[0], sweep.name)
+    _print(sweep.name, outcomes, link)
+    return {"sweep": sweep.name, "cells": outcomes, "mlflow": link}
+
+
+def comparison_link(cell: Cell, sweep: str) -> str:
+    """MLflow's charts of the sweep's runs, those included that are cells of other sweeps too."""
+    from tasks.links import charts_link
+    from tasks.tracking import Tracker
+
+    experiment = Tracker.reopen(cell.run.workspace, cell.run.key).experiment_id
+    return charts_link("http://127.0.0.1:5000", experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
+
+
+def _outcome(cell: Cell, arm: Arm | None) -> dict[str, Any]:
+    """`complete` (nothing was to be done), `finished` or `failed`, with what one wants to know then."""
+    facts = {"cell": cell.label, "run": cell.run.key, "retry": shlex.join(["gtr", *cell.command])}
+    if arm is not None and arm.error:
+        where = {"stage": arm.failed_stage or "start-up", "error": arm.error, "log": str(arm.log)}
+        return facts | {"state": "failed"} | where
+    record = read_json(cell.run.directory / RECORD)
+    return facts | {
+        "state": "complete" if arm is None else "finished",
+        "seconds": sum(s["seconds"] for s in record["stages"]),
+        "agent": record["metrics"].get("final_agent/sampled_success_rate"),
+        "teacher": record["metrics"].get("final_teacher/sampled_success_rate"),
+    }
+
+
+def _print(name: str, outcomes: Sequence[dict[str, Any]], link: str) -> None:
+    console = Console()
+    table = Table("cell", "state", "agent", "teacher", "seconds", title=f"Sweep {name}: success, sampled, held out")
+    for o in outcomes:
+        figures = (f"{o[k]:.3f}" if o.get(k) is not None else "" for k in ("agent", "teacher"))
+        table.add_row(o["cell"], o["state"], *figures, f"{o['seconds']:.0f}" if "seconds" in o else "")
+    console.print(table)
+    for o in outcomes:
+        if o["state"] == "failed":
+            for line in (f"{o['cell']} failed at {o['stage']}: {o['error']}", f"  log    {o['log']}"):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  retry  {o['retry']}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"MLflow   run `gtr ui`, then open {link}", markup=False, highlight=False, soft_wrap=True)

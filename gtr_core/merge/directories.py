@@ -1,0 +1,83 @@
+"""Merging checkpoints on disk: the streamed form of `merge_state_dicts`, with the same bytes for its result."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from gtr_core.config import MergeConfig
+from gtr_core.files import publish, read_json
+from gtr_core.merge.combine import check_merge, teacher_tensors
+from gtr_core.merge.deltas import Deltas, dense_deltas
+from gtr_core.merge.lora import lora_deltas
+from gtr_core.merge.method import MergeError
+from gtr_core.merge.shards import Shards, write_index, write_shard
+from gtr_core.merge.statistics import MergeStatistics
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def read_deltas(directory: Path, start: Mapping[str, Tensor]) -> Deltas:
+    """The task vectors of a checkpoint directory, full weights or a LoRA adapter, read one tensor at a time.
+
+    Raises:
+        MergeError: it holds no weights, or such that do not fit the start.
+    """
+    weights = Shards(directory)
+    try:
+        if (directory / ADAPTER_CONFIG).is_file():
+            return lora_deltas(weights, read_json(directory / ADAPTER_CONFIG), start)
+        return dense_deltas(start, weights)
+    except MergeError as error:
+        raise MergeError(f"{directory}: {error}") from error
+
+
+def merge_directories(
+    start: Path,
+    members: Sequence[Path],
+    out: Path,
+    weights: Sequence[float],
+    config: MergeConfig,
+    *,
+    seed: int = 0,
+    last: Path | None = None,
+) -> MergeStatistics:
+    """Merge checkpoint directories into a new one, which has the start's files; in memory is one tensor of each member.
+
+    `out` is there when it is whole, and not before. It gets an index where there are several files.
+
+    Args:
+        start: theta_init, safetensors files.
+        members: full weights or LoRA adapters, oldest first.
+        out: a directory that is not there yet.
+        weights: one a member.
+        config: the method and its settings.
+        seed: of random masks.
+        last: the last teacher, for the statistics.
+
+    Raises:
+        MergeError: `out` exists, or the checkpoints do not belong together; nothing is written then.
+        DiskFull: there was no room.
+    """
+    if out.exists():
+        raise MergeError(f"{out} exists already: name a directory that does not.")
+    base = Shards(start)
+    deltas = [read_deltas(member, base) for member in members]
+    previous = None if last is None else Shards(last)
+    if previous is not None:
+        dense_deltas(base, previous)  # refuses a teacher of another start
+    check_merge(deltas, weights, config)
+    statistics = MergeStatistics()
+    with publish(out) as directory:
+        for file, names in base.files.items():
+            like = {name: base[name] for name in _aligned(names, base)}  # views of the file, nothing is read yet
+            tensors = teacher_tensors(like, deltas, weights, config, seed=seed, last=previous, statistics=statistics)
+            write_shard(directory / file, like, tensors)
+        if len(base.files) > 1:
+            write_index(directory, base.files)
+    return statistics
+
+
+def _aligned(names: Sequence[str], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Widest numbers first, so that each number in a file lies at a multiple of its size."""
+    return sorted(names, key=lambda name: (-tensors[name].element_size(), name))

@@ -1,0 +1,48 @@
+(define (problem kitchen) (:domain alfred)
+ (:objects agent1 - agent
+    loc_bar_0 loc_bar_1 loc_bar_2 loc_bar_3 loc_bar_4 - location
+    CounterTop_bar__plus_00_dot_10 Cabinet_bar__minus_00_dot_20 Cabinet_bar__plus_00_dot_20 Fridge_bar__plus_01_dot_00
+    Microwave_bar__plus_02_dot_00 Sink_bar__plus_03_dot_00_bar_SinkBasin DiningTable_bar__plus_04_dot_00 - receptacle
+    Apple_bar__plus_00_dot_11 Apple_bar__plus_00_dot_12 Knife_bar__plus_00_dot_13 Bowl_bar__plus_00_dot_14
+    Egg_bar__plus_00_dot_15 DeskLamp_bar__plus_00_dot_16 Candle_bar__plus_00_dot_17 Window_bar__plus_00_dot_18 - object
+    CounterTopType CabinetType FridgeType MicrowaveType SinkBasinType DiningTableType - rtype
+    AppleType KnifeType ButterKnifeType BowlType EggType DeskLampType CandleType WindowType SinkType - otype)
+ (:init
+    (atLocation agent1 loc_bar_0)
+    (receptacleAtLocation CounterTop_bar__plus_00_dot_10 loc_bar_1)
+    (receptacleAtLocation Cabinet_bar__minus_00_dot_20 loc_bar_1) (receptacleAtLocation Cabinet_bar__plus_00_dot_20 loc_bar_1)
+    (receptacleAtLocation Fridge_bar__plus_01_dot_00 loc_bar_2) (receptacleAtLocation Microwave_bar__plus_02_dot_00 loc_bar_3)
+    (receptacleAtLocation Sink_bar__plus_03_dot_00_bar_SinkBasin loc_bar_4) (receptacleAtLocation DiningTable_bar__plus_04_dot_00 loc_bar_4)
+    (receptacleType CounterTop_bar__plus_00_dot_10 CounterTopType) (receptacleType Cabinet_bar__minus_00_dot_20 CabinetType)
+    (receptacleType Cabinet_bar__plus_00_dot_20 CabinetType) (receptacleType Fridge_bar__plus_01_dot_00 FridgeType)
+    (receptacleType Microwave_bar__plus_02_dot_00 MicrowaveType) (receptacleType DiningTable_bar__plus_04_dot_00 DiningTableType)
+    (receptacleType Sink_bar__plus_03_dot_00_bar_SinkBasin SinkBasinType)
+    (openable Cabinet_bar__minus_00_dot_20) (openable Cabinet_bar__plus_00_dot_20)
+    (openable Fridge_bar__plus_01_dot_00) (openable Microwave_bar__plus_02_dot_00)
+    (canContain CounterTopType AppleType) (canContain CounterTopType KnifeType) (canContain CounterTopType BowlType)
+    (canContain CounterTopType EggType) (canContain CounterTopType CandleType) (canContain CabinetType BowlType)
+    (canContain FridgeType AppleType) (canContain FridgeType EggType) (canContain MicrowaveType AppleType)
+    (canContain SinkBasinType AppleType) (canContain DiningTableType AppleType) (canContain DiningTableType KnifeType)
+    (canContain DiningTableType EggType)
+    (objectType Apple_bar__plus_00_dot_11 AppleType) (objectType Apple_bar__plus_00_dot_12 AppleType)
+    (objectType Knife_bar__plus_00_dot_13 KnifeType) (objectType Bowl_bar__plus_00_dot_14 BowlType)
+    (objectType Egg_bar__plus_00_dot_15 EggType) (objectType DeskLamp_bar__plus_00_dot_16 DeskLampType)
+    (objectType Candle_bar__plus_00_dot_17 CandleType) (objectType Window_bar__plus_00_dot_18 WindowType)
+    (pickupable Apple_bar__plus_00_dot_11) (pickupable Apple_bar__plus_00_dot_12) (pickupable Knife_bar__plus_00_dot_13)
+    (pickupable Bowl_bar__plus_00_dot_14) (pickupable Egg_bar__plus_00_dot_15) (pickupable Candle_bar__plus_00_dot_17)
+    (heatable Apple_bar__plus_00_dot_11) (heatable Apple_bar__plus_00_dot_12) (heatable Egg_bar__plus_00_dot_15)
+    (coolable Apple_bar__plus_00_dot_11) (coolable Apple_bar__plus_00_dot_12) (coolable Egg_bar__plus_00_dot_15)
+    (cleanable Apple_bar__plus_00_dot_11) (cleanable Apple_bar__plus_00_dot_12) (cleanable Knife_bar__plus_00_dot_13)
+    (sliceable Apple_bar__plus_00_dot_11) (sliceable Apple_bar__plus_00_dot_12)
+    (toggleable DeskLamp_bar__plus_00_dot_16) (toggleable Candle_bar__plus_00_dot_17) (isOn DeskLamp_bar__plus_00_dot_16)
+    (isReceptacleObject Bowl_bar__plus_00_dot_14)
+    (inReceptacleObject Egg_bar__plus_00_dot_15 Bowl_bar__plus_00_dot_14)
+    (inReceptacle Apple_bar__plus_00_dot_11 CounterTop_bar__plus_00_dot_10) (objectAtLocation Apple_bar__plus_00_dot_11 loc_bar_1)
+    (inReceptacle Knife_bar__plus_00_dot_13 CounterTop_bar__plus_00_dot_10) (objectAtLocation Knife_bar__plus_00_dot_13 loc_bar_1)
+    (inReceptacle DeskLamp_bar__plus_00_dot_16 CounterTop_bar__plus_00_dot_10) (objectAtLocation DeskLamp_bar__plus_00_dot_16 loc_bar_1)
+    (inReceptacle Candle_bar__plus_00_dot_17 CounterTop_bar__plus_00_dot_10) (objectAtLocation Candle_bar__plus_00_dot_17 loc_bar_1)
+    (inReceptacle Bowl_bar__plus_00_dot_14 Cabinet_bar__minus_00_dot_20) (objectAtLocation Bowl_bar__plus_00_dot_14 loc_bar_1)
+    (inReceptacle Egg_bar__plus_00_dot_15 Fridge_bar__plus_01_dot_00) (objectAtLocation Egg_bar__plus_00_dot_15 loc_bar_2)
+    (inReceptacle Apple_bar__plus_00_dot_12 Fridge_bar__plus_01_dot_00) (objectAtLocation Apple_bar__plus_00_dot_12 loc_bar_2)
+    (objectAtLocation Window_bar__plus_00_dot_18 loc_bar_4))
+ (:goal GOAL))

@@ -1,0 +1,60 @@
+"""Runs whose stages are there without having been computed: a directory and a manifest under each key."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tasks.merge
+from flows.experiment import plan
+from flows.journal import Journal
+from flows.runs import PLAIN, Origin, Run, open_run
+from gtr_core.compose import load_experiment
+from gtr_core.config import Experiment
+from gtr_core.files import read_json, write_json
+from tasks.store import MANIFEST, PlanningStore
+from tests.flows.conftest import SMALL, Finished, config
+
+
+def small(*overrides: str, method: str = "kl") -> Experiment:
+    return load_experiment(Path(config(method)), [*SMALL, "evaluation.every=2", *overrides])
+
+
+def branched(run: Finished, home: Path) -> dict[str, str]:
+    """A workspace with the run's stages, and an MLflow store of its own; what its commands need in the environment."""
+    for folder in ("store", "runs"):
+        shutil.copytree(run.home / folder, home / folder)
+    return {"PREFECT_API_URL": read_json(run.home / "prefect" / "server.json")["url"]}
+
+
+def finished(
+    experiment: Experiment,
+    home: Path,
+    *,
+    origin: Origin = PLAIN,
+    before: str = "",
+    seconds: float = 2.0,
+    device: str = "cpu (x86_64)",
+) -> Run:
+    """A run with every stage there, or those before the one named."""
+    run = open_run(experiment, home, origin)
+    store, journal = PlanningStore(home / "store"), Journal(run.directory)
+    stages = plan(run, store)
+    journal.write("plan", stages=list(stages))
+    for name, record in stages.items():
+        if name == before:
+            break
+        if record.state == "planned":
+            record.directory.mkdir(parents=True)
+            told = {k: v for k, v in record.to_json().items() if k not in ("state", "path")}
+            told |= {"seconds": seconds, "device": device, "created": "2026-01-01T00:00:00+00:00"}
+            write_json(record.directory / MANIFEST, {**told, **store.facts[record.key]})
+        journal.write("end", stage=name, state="done", seconds=seconds, of=record.stage, key=record.key)
+    return run
+
+
+def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module behind the merge is edited."""
+    sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
+    monkeypatch.setattr("tasks.merge.code_files", lambda module: sources)
+    monkeypatch.setattr("tasks.merge.code_version", lambda module: "edited")

@@ -1,0 +1,146 @@
+"""The stage `merge`: which checkpoints, which weights, and what the teacher of each mode is."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gtr_core.agent.loading import base_tensors, save_base
+from gtr_core.checkpoint import Card, read_weights, save_agent
+from gtr_core.config import EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
+from gtr_core.files import write_json
+from gtr_core.merge import merge_state_dicts
+from tasks.merge import mean, merge
+from tasks.record import StageRecord
+from tasks.stage import run_stage
+from tasks.store import StageStore
+from tasks.workbench import BASE, card_settings
+from tests.agent.small import ENV, SAMPLING, small_policy, stir
+
+
+class Made:
+    """A store with a start and updates that moved the agent by given amounts."""
+
+    def __init__(self, folder: Path, train: str, scales: tuple[float, ...]) -> None:
+        self.store = StageStore(folder)
+        model = ModelConfig("made", train, device="cpu", lora=LoraSettings(rank=4, alpha=8.0))
+        evaluation = EvaluationConfig(curve_episodes=8)
+        self.experiment = Experiment(env=ENV, model=model, sampling=SAMPLING, evaluation=evaluation)
+        self.start = self.stage("warm_start", None, self.write_start)
+        self.theta_0 = base_tensors(small_policy(train))
+        self.updates = [self.stage("update", k, partial(self.write_agent, k, s)) for k, s in enumerate(scales, 1)]
+
+    def stage(self, name: str, iteration: int | None, compute: object) -> StageRecord:
+        return run_stage(
+            self.store, stage=name, iteration=iteration, inputs={}, config={}, code="", seed=1, compute=compute
+        )
+
+    def write_start(self, directory: Path) -> dict[str, float]:
+        (directory / "base").mkdir()
+        save_base(small_policy(), directory / "base")
+        write_json(directory / BASE, {"source": "here"})
+        return {}
+
+    def write_agent(self, k: int, scale: float, directory: Path) -> dict[str, float]:
+        model = self.experiment.model
+        policy = small_policy(model.train)
+        stir(policy, seed=k, scale=scale)
+        card = Card("agent", model.train, self.start.key, k, **card_settings(self.experiment))
+        save_agent(policy, card, model, directory / "agent")
+        return {}
+
+    def merge(self, k: int, last: StageRecord | None = None, **settings: object) -> StageRecord:
+        experiment = replace(self.experiment, merge=MergeConfig(**settings))  # type: ignore[arg-type]
+        return merge(self.store, experiment, k, self.start, self.updates[:k], last)
+
+    def dense(self, k: int) -> dict[str, Tensor]:
+        """The weights of checkpoint k, adapters multiplied out."""
+        weights = read_weights(self.updates[k - 1].directory / "agent")
+        if self.experiment.model.train == "language":
+            return weights
+        a, b = ".lora_A.default.weight", ".lora_B.default.weight"
+        products = {n.removesuffix(a): weights[n.replace(a, b)] @ weights[n] * 2.0 for n in weights if n.endswith(a)}
+        return {name: t + products[name.removesuffix(".weight")] for name, t in self.theta_0.items()}
+
+
+@pytest.fixture(scope="module", params=["language", "lora"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("store"), request.param, (0.02, 0.03, 0.01))
+
+
+def close(teacher: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert teacher.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(teacher[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def teacher_of(record: StageRecord) -> dict[str, Tensor]:
+    return read_weights(record.directory / "teacher")
+
+
+def test_the_teacher_is_the_merge_of_all_checkpoints_so_far(made: Made) -> None:
+    """PAPER.md 1.4: dense, relative to the start, over the whole buffer."""
+    last = made.merge(2)
+    record = made.merge(3, last)
+    expected = merge_state_dicts(made.theta_0, [made.dense(k) for k in (1, 2, 3)], [1 / 3] * 3)
+    close(teacher_of(record), expected)
+    assert record.inputs == {"start": made.start.key, "members": [u.key for u in made.updates], "last": last.key}
+    assert record.metrics["merge/members"] == 3 and record.metrics["merge/change"] > 0
+    assert made.merge(3, last).state == "reused"
+
+
+def test_a_window_takes_the_newest_with_the_last_explicit_weights(made: Made) -> None:
+    settings = {"window": 2, "weights": "explicit", "explicit": [0.25, 0.75], "method": "linear"}
+    record = made.merge(3, **settings)
+    expected = merge_state_dicts(made.theta_0, [made.dense(2), made.dense(3)], [0.25, 0.75], method="linear")
+    close(teacher_of(record), expected)
+    assert record.inputs["members"] == [u.key for u in made.updates[1:]]
+    close(teacher_of(made.merge(1, **settings)), made.dense(1))
+
+
+def test_the_incremental_teacher_is_made_of_the_last_one_and_is_another(made: Made) -> None:
+    """Invariant 12."""
+    settings = {"mode": "incremental", "weights": "ema", "ema_alpha": 0.5, "density": 0.5}
+    first = made.merge(1, **settings)
+    second = made.merge(2, first, **settings)
+    close(
+        teacher_of(second), merge_state_dicts(made.theta_0, [teacher_of(first), made.dense(2)], [0.5, 0.5], density=0.5)
+    )
+    assert second.inputs["members"] == [first.key, made.updates[1].key]
+    third, full = made.merge(3, second, **settings), made.merge(3, **{**settings, "mode": "full_buffer"})
+    assert full.key != third.key
+    names = teacher_of(full).keys()
+    assert not any(torch.allclose(teacher_of(full)[n], teacher_of(third)[n], atol=1e-4) for n in names)
+    with pytest.raises(ValueError, match="needs the last teacher"):
+        made.merge(2, **settings)
+
+
+def test_a_merge_is_computed_again_to_the_same_bytes(made: Made) -> None:
+    """Invariant 11: random masks too are functions of the seed."""
+    settings = {"method": "dare_ties", "density": 0.5}
+    once = made.merge(2, **settings)
+    digest = once.outputs["teacher/weights.safetensors"]["sha256"]
+    shutil.rmtree(once.directory)
+    again = made.merge(2, **settings)
+    assert (again.state, again.key) == ("done", once.key)
+    assert again.outputs["teacher/weights.safetensors"]["sha256"] == digest
+
+
+def test_the_mean_is_plain_whatever_the_teacher_is(made: Made) -> None:
+    arm = replace(made.experiment, merge=MergeConfig(mode="incremental", weights="ema", lam=0.5))
+    record = mean(made.store, arm, 3, made.start, made.updates)
+    plain = {n: sum(made.dense(k)[n] for k in (1, 2, 3)) / 3 for n in made.theta_0}
+    close(read_weights(record.directory / "teacher"), plain)  # type: ignore[arg-type]
+
+
+def test_a_greedy_soup_keeps_the_checkpoint_that_wins_more(tmp_path: Path) -> None:
+    """The first is noise, whose unreadable answers become random moves; those win this game's held-out deals more often
+    than the second, which learned others. Their mean is no better."""
+    made = Made(tmp_path, "language", (1.0, 0.0005))
+    record = made.merge(2, method="greedy_soup")
+    close(teacher_of(record), made.dense(1))
+    assert record.metrics["merge/members"] == 1
