@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gtr_core.agent.loading import adapter_config, own_names, peft_names
+from gtr_core.agent.loading import adapter_config, adapter_targets, own_names, peft_names
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.trainable import base_parameters
+from gtr_core.agent.swapping import put_on
 from gtr_core.config import ModelConfig
 from gtr_core.errors import UserError
 
@@ -46,7 +46,8 @@ def save_agent(policy: Policy, card: Card, model: ModelConfig, directory: Path) 
     directory.mkdir(parents=True)
     if card.kind == "lora":
         save_file({k: v.contiguous() for k, v in peft_names(policy.weights()).items()}, directory / ADAPTER)
-        (directory / ADAPTER_CONFIG).write_text(json.dumps(adapter_config(model), indent=1, sort_keys=True))
+        settings = adapter_config(model.lora, adapter_targets(policy.trainable))
+        (directory / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True))
     else:
         save_file(policy.weights(), directory / WEIGHTS)
     _write_card(card, directory)
@@ -87,10 +88,8 @@ def become(policy: Policy, directory: Path) -> None:
     if read_card(directory).kind != "dense":
         policy.load(weights)
         return
-    parameters = base_parameters(policy.model)
+    put_on(policy.model, weights)
     with torch.no_grad():
-        for name, tensor in weights.items():
-            parameters[name].copy_(tensor)
         for name, adapter in policy.trainable.items():
             if ".lora_B." in name:
                 adapter.zero_()

@@ -52,13 +52,21 @@ class TinyConfig:
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """LoRA adapters on the linear layers of the language model; no dropout, since PPO re-evaluates what it sampled."""
+    """LoRA adapters on every linear layer of the language model's attention and MLP blocks; with `vision` on those of
+    the picture tower and its projection too. The paper adapts both, and leaves out embeddings and output head.
+
+    There is no dropout on purpose: log-probs are evaluated again on answers sampled before, and with dropout the ratio
+    of a policy to itself is not 1 (PAPER.md 6.1.9).
+    """
 
     rank: int = 128
     alpha: float = 256.0
+    rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
+    vision: bool = False
 
     def __post_init__(self) -> None:
         _within("model.lora.rank", self.rank, 1)
+        _within("model.lora.alpha", self.alpha, 0, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,10 @@ class ModelConfig:
 
     source: str = "tiny"
     train: str = "lora"  # lora | language (all linear weights of the language model; embeddings and norms stay)
-    dtype: str = "float32"  # float32 | bfloat16 | float16
+    dtype: str = "float32"  # float32 | bfloat16 | float16 (to play with: it trains without scaled losses)
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2
+    gradient_checkpointing: bool = False  # keep no activations of layers: less memory, one more forward pass an update
     tiny: TinyConfig = field(default_factory=TinyConfig)
     lora: LoraSettings = field(default_factory=LoraSettings)
 
@@ -77,6 +86,11 @@ class ModelConfig:
         _choice("model.train", self.train, ("lora", "language"))
         _choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _choice("model.attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
+        if self.train == "language" and self.dtype != "float32":
+            raise ConfigError(
+                f"model.train=language does not work with model.dtype={self.dtype}: 16-bit weights round small steps "
+                "away; use model.train=lora, whose adapters are fp32, or model.dtype=float32."
+            )
         if not re.fullmatch(r"cuda(:\d+)?", self.device):
             _choice("model.device", self.device, ("auto", "cpu", "cuda"))
 

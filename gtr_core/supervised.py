@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
 from gtr_core.config import WarmStartConfig
-from gtr_core.rl.trainer import NonFiniteError, imitation_loss, taught_tokens
+from gtr_core.rl.trainer import imitation_loss, taught_tokens
 from gtr_core.turns import Lesson
 
 

@@ -70,9 +70,10 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
         texts = [t for d in demos[:: max(1, len(demos) // 400)] for t in (d.prompt, d.text)]
         policy = new_tiny(texts, experiment.model.tiny, experiment.sampling, seed)
     else:
+        # All weights learn, or the adapters alone, which are folded into the weights when the start is saved.
         policy = load_policy(experiment.model.source, experiment.model, experiment.sampling, seed)
-        for p in policy.model.parameters():
-            p.requires_grad_(True)
+        if experiment.model.train != "lora":
+            policy.model.requires_grad_(True)
     lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
     loss = imitate(
         policy, lessons, config, torch_generator("imitate", seed), lambda step, _: report(step, config.stop_at)

@@ -1,5 +1,6 @@
 """The model of a run, loaded once a process and handed from stage to stage; each stage sets the weights it needs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,7 @@ class Workbench:
     """A policy at its start, and the start's own weights where training can move them."""
 
     policy: Policy
-    start: dict[str, Tensor]  # fp32, by base names: what merges are relative to
+    start: Mapping[str, Tensor]  # fp32, by base names: what merges are relative to
     fresh: dict[str, Tensor]  # the trainable weights at the start
 
     def agent(self, record: StageRecord | None) -> Policy:
@@ -34,7 +35,7 @@ class Workbench:
         self.policy.load(self.fresh if record is None else read_weights(record.directory / "agent"))
         return self.policy
 
-    def teacher(self, record: StageRecord | None) -> dict[str, Tensor]:
+    def teacher(self, record: StageRecord | None) -> Mapping[str, Tensor]:
         """Dense weights of a merge; before the first one the teacher is the start (PAPER.md 1.4, invariant 10)."""
         return self.start if record is None else read_weights(record.directory / "teacher")
 

@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from gtr_core.agent.sampling import DrawToken, log_probs, strip_end
-from gtr_core.agent.trainable import adapters_off, base_parameters, trainable_parameters
+from gtr_core.agent.head import token_log_probs
+from gtr_core.agent.processor import Reader
+from gtr_core.agent.recompute import layers_recomputed
+from gtr_core.agent.sampling import DrawToken, strip_end
+from gtr_core.agent.swapping import put_on
+from gtr_core.agent.tokens import banned_ids, end_ids
+from gtr_core.agent.trainable import adapters_off, trainable_parameters
 from gtr_core.config import SamplingConfig
 
-ENCODED_LIMIT = 20_000  # prompts kept encoded; a few kilobytes each for small pictures
+ENCODED_BYTES = 2**31  # of prompts kept encoded: 70 kB each for the compact pictures, 2 MB at 300 x 300
+TOKEN_TENSORS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")  # one number a token
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,24 @@ class Reading:
 
 
 class Policy:
-    """A vision-language model, its processor and the settings that its answers are drawn with."""
+    """A vision-language model of any family, its processor and the settings that its answers are drawn with.
+
+    The model stays in eval mode, in updates too: a ratio compares the very distribution that was sampled from.
+    """
 
     def __init__(self, model: Any, processor: Any, train: str, sampling: SamplingConfig) -> None:
         self.model, self.processor, self.train_what, self.sampling = model.eval(), processor, train, sampling
         self.tokenizer = processor.tokenizer
+        self.reader = Reader(processor)
+        self.head: nn.Module = model.get_output_embeddings()
         self.device = next(model.parameters()).device
         self.trainable = trainable_parameters(model, train)
-        end = model.generation_config.eos_token_id
-        self.end_ids: list[int] = list(end) if isinstance(end, list | tuple) else [end]
-        banned = {i for i in self.tokenizer.all_special_ids if i not in self.end_ids}
-        for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
-            banned |= {i for i in [getattr(model.config, name, None)] if i is not None}
-        self.banned = torch.tensor(sorted(banned), device=self.device)
+        self.end_ids = end_ids(model, self.tokenizer)
+        self.banned = torch.tensor(banned_ids(model, self.tokenizer, self.end_ids), device=self.device)
+        pad = self.tokenizer.pad_token_id
+        self.filler = self.end_ids[0] if pad is None else pad  # stands where masks and lengths say that nothing is
         self._encoded: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+        self._encoded_bytes = 0
 
     @property
     def hidden_size(self) -> int:
@@ -77,26 +86,27 @@ class Policy:
         if key in self._encoded:
             self._encoded.move_to_end(key)
             return self._encoded[key]
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        encoded = dict(self.processor(text=[text], images=[Image.fromarray(image)], return_tensors="pt"))
-        self._encoded[key] = encoded
-        if len(self._encoded) > ENCODED_LIMIT:
-            self._encoded.popitem(last=False)
+        encoded = self._encoded[key] = self.reader(image, prompt)
+        self._encoded_bytes += _bytes(encoded)
+        while self._encoded_bytes > ENCODED_BYTES:
+            self._encoded_bytes -= _bytes(self._encoded.popitem(last=False)[1])
         return encoded
 
     def collate(self, prompts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Encoded prompts as one batch: token tensors (1, P_i) left-padded to (B, P), picture tensors concatenated."""
-        width = max(p["input_ids"].shape[1] for p in prompts)
-        pad = self.tokenizer.pad_token_id
+        """Encoded prompts as one batch: token tensors (1, P_i) left-padded to (B, P), picture tensors concatenated.
+
+        Families that cut a picture into a number of tiles that depends on its shape, (1, tiles, 3, H, W), get zeros
+        for the tiles that a row lacks; their models look at none of those.
+        """
         batch = {}
-        for name, first in prompts[0].items():
+        for name in prompts[0]:
             rows = [p[name] for p in prompts]
-            if first.shape == prompts[0]["input_ids"].shape:
-                fill = pad if name == "input_ids" else 0
+            if name in TOKEN_TENSORS:
+                fill = self.filler if name == "input_ids" else 0
+                width = max(r.shape[1] for r in rows)
                 rows = [nn.functional.pad(r, (width - r.shape[1], 0), value=fill) for r in rows]
+            else:
+                rows = _filled_up(rows)
             batch[name] = torch.cat(rows).to(self.device)
         return batch
 
@@ -119,12 +129,9 @@ class Policy:
         noise = None if uniforms is None else torch.from_numpy(uniforms).to(self.device, torch.float32)
         output = self.model.generate(
             **batch,
-            logits_processor=[DrawToken(self.banned, sampling, noise)],
+            logits_processor=[DrawToken(self.banned, sampling, noise, batch["attention_mask"])],
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
-            temperature=None,
-            top_k=None,
-            top_p=None,
         )
         return [strip_end(row, self.end_ids) for row in output[:, batch["input_ids"].shape[1] :].tolist()]
 
@@ -132,18 +139,19 @@ class Policy:
         """One forward pass over prompts (from `encode`) and answers, up to the output layer."""
         batch = self.collate(prompts)
         width, length = batch["input_ids"].shape[1], max(map(len, answers))
-        ids = torch.full((len(answers), length), self.tokenizer.pad_token_id)
+        ids = torch.full((len(answers), length), self.filler)
         for row, answer in enumerate(answers):
             ids[row, : len(answer)] = torch.tensor(answer)
         mask = torch.arange(length) < torch.tensor([len(a) for a in answers])[:, None]
         ids, mask = ids.to(self.device), mask.to(self.device)
-        shape = batch["input_ids"].shape
-        for name, value in batch.items():
-            if value.shape == shape and name != "input_ids":
-                tail = mask.to(value) if name == "attention_mask" else torch.zeros_like(ids).to(value)
-                batch[name] = torch.cat([value, tail], dim=1)
-        batch["input_ids"] = torch.cat([batch["input_ids"], ids], dim=1)
-        hidden = self.model.model(**batch, use_cache=False).last_hidden_state
+        tails = {"input_ids": ids, "attention_mask": mask}
+        for name in batch.keys() & set(TOKEN_TENSORS):
+            tail = tails.get(name, torch.zeros_like(ids))
+            batch[name] = torch.cat([batch[name], tail.to(batch[name])], dim=1)
+        if "mm_token_type_ids" not in batch:  # those who have it number text and picture positions by it themselves
+            batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp_min(0)
+        with layers_recomputed(self.model) if torch.is_grad_enabled() else nullcontext():
+            hidden = self.model.base_model(**batch, use_cache=False).last_hidden_state
         return Reading(hidden[:, width - 1 : -1], ids, mask)
 
     def score(
@@ -156,15 +164,23 @@ class Policy:
 
         The log-prob of token l comes from the logits at position l-1 (PAPER.md invariant 14). Gradients flow to the
         trainable weights unless the caller switched them off.
+
+        Raises:
+            NonFiniteError: a logit is NaN or infinite.
         """
         reading = self.read(prompts, answers)
         mask = reading.mask_B_R
-        logits = self.model.lm_head(reading.hidden_B_R_D)
-        logp_all = log_probs(logits, self.banned, temperature or self.sampling.temperature)
-        logp = logp_all.gather(-1, reading.ids_B_R[..., None])[..., 0].masked_fill(~mask, 0.0)
-        with torch.no_grad():
-            entropy = -(logp_all.exp() * logp_all.clamp_min(-1e4)).sum(-1).masked_fill(~mask, 0.0)
-        return Scores(logp, mask, entropy, reading.hidden_B_R_D[:, 0])
+        logp, entropy = token_log_probs(
+            self.head,
+            reading.hidden_B_R_D[mask],
+            reading.ids_B_R[mask],
+            self.banned,
+            temperature or self.sampling.temperature,
+        )
+        zeros = torch.zeros(mask.shape, device=self.device)
+        return Scores(
+            zeros.masked_scatter(mask, logp), mask, zeros.masked_scatter(mask, entropy), reading.hidden_B_R_D[:, 0]
+        )
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the trainable weights, on the CPU."""
@@ -185,13 +201,23 @@ class Policy:
 
         No gradient can reach them (PAPER.md invariants 10 and 20).
         """
-        parameters = base_parameters(self.model)
-        kept = {name: parameters[name].data for name in dense}
+        take_off = put_on(self.model, dense)
         try:
-            for name, tensor in dense.items():
-                parameters[name].data = tensor.to(parameters[name].data)
             with nullcontext() if adapters else adapters_off(self.model), torch.no_grad():
                 yield
         finally:
-            for name, data in kept.items():
-                parameters[name].data = data
+            take_off()
+
+
+def _bytes(encoded: Mapping[str, Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in encoded.values())
+
+
+def _filled_up(rows: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors that agree in every dimension but the first: zeros at the ends of the shorter ones."""
+    shape = [max(sizes) for sizes in zip(*(r.shape[1:] for r in rows), strict=True)]
+    filled = []
+    for row in rows:
+        lacking = [(0, want - have) for want, have in zip(shape, row.shape[1:], strict=True)]
+        filled.append(nn.functional.pad(row, [n for pair in reversed(lacking) for n in pair]))
+    return filled

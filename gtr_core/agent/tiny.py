@@ -5,10 +5,8 @@ small a model able to read cards is the conditioning, not the size: larger initi
 pictures whose cells are aligned to the vision merge cell (28 pixels).
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -16,6 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLFo
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from gtr_core.agent.processor import without_video
 from gtr_core.config import TinyConfig
 from gtr_core.seeding import derive
 
@@ -37,31 +36,6 @@ CHAT_TEMPLATE = (
 )
 # Numbers and operators stay tokens of their own; all text between them may grow into one token.
 PIECES = Regex(r"\d+|[+\-*/=()]")
-
-
-class TinyProcessor(Qwen2_5_VLProcessor):  # type: ignore[misc]
-    """Qwen2.5-VL's processor without its video slot, which cannot be built where torchvision is absent."""
-
-    def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str = CHAT_TEMPLATE) -> None:
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template)
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        """The parts that make up the processor."""
-        return ["image_processor", "tokenizer"]
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """The processor that `save` wrote. `AutoProcessor` would return the bare tokenizer here, without a word."""
-        config = json.loads((directory / "tiny_processor.json").read_text())
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
-        return cls(Qwen2VLImageProcessorPil(**config["image_processor"]), tokenizer)
-
-    def save(self, directory: Path) -> None:
-        """Write tokenizer and picture settings to `directory`."""
-        self.tokenizer.save_pretrained(directory)
-        config = {"image_processor": _image_settings(self.image_processor.patch_size)}
-        (directory / "tiny_processor.json").write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
 def _image_settings(patch_size: int) -> dict[str, Any]:
@@ -113,7 +87,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int = 2048) -> PreTrainedT
 
 def build_tiny(
     texts: Sequence[str], config: TinyConfig, seed: int
-) -> tuple[Qwen2_5_VLForConditionalGeneration, TinyProcessor]:
+) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
     """A randomly initialised tiny Qwen2.5-VL and its processor; the same arguments give the same bytes."""
     tokenizer = train_tokenizer(texts)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in SPECIAL.items()}
@@ -158,4 +132,5 @@ def build_tiny(
         model = Qwen2_5_VLForConditionalGeneration(model_config)
     model.generation_config.eos_token_id = ids["end"]
     model.generation_config.pad_token_id = ids["pad"]
-    return model, TinyProcessor(Qwen2VLImageProcessorPil(**_image_settings(config.patch)), tokenizer)
+    pictures = Qwen2VLImageProcessorPil(**_image_settings(config.patch))
+    return model, without_video(Qwen2_5_VLProcessor)(pictures, tokenizer, None, chat_template=CHAT_TEMPLATE)

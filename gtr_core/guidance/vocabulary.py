@@ -61,7 +61,7 @@ def _compare(
     policy: Policy, own_P_D: Tensor, taught_P_D: Tensor, ids_P: Tensor, estimator: str
 ) -> tuple[Tensor, Tensor]:
     agent, teacher = (
-        log_probs(policy.model.lm_head(hidden.to(policy.device)), policy.banned, policy.sampling.temperature)
+        log_probs(policy.head(hidden.to(policy.device)), policy.banned, policy.sampling.temperature)
         for hidden in (own_P_D, taught_P_D)
     )
     logp = teacher.gather(-1, ids_P[:, None])[:, 0]

@@ -7,15 +7,12 @@ import torch
 from torch import Tensor
 
 from gtr_core.agent.critic import Critic
+from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.turns import Lesson, Rollout
-
-
-class NonFiniteError(FloatingPointError):
-    """A NaN or an infinity where there must be none; the message names the tensor."""
 
 
 @dataclass(frozen=True)

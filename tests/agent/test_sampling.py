@@ -71,6 +71,32 @@ def test_top_k_leaves_the_k_likeliest() -> None:
     assert np.abs(counts / 4000 - shares(LOGITS, 1.0, [0, 3, 7])).max() < 5e-4
 
 
+def penalised(input_ids: list[int], mask: list[int] | None, penalty: float) -> np.ndarray:
+    """How often each token is drawn, of 4000 evenly spread numbers."""
+    uniforms = (torch.arange(4000) + 0.5)[:, None] / 4000
+    config = SamplingConfig(temperature=1.0, repetition_penalty=penalty)
+    prompt_mask = None if mask is None else torch.tensor([mask] * 4000)
+    sampler = DrawToken(NONE, config, uniforms, prompt_mask)
+    drawn = sampler(torch.tensor([input_ids] * 4000), LOGITS.expand(4000, -1)).argmax(-1)
+    return drawn.bincount(minlength=8).numpy() / 4000
+
+
+def test_a_repetition_penalty_divides_positive_scores_of_seen_tokens_and_multiplies_negative_ones() -> None:
+    """As transformers has it; prompt and answer count, each token once."""
+    changed = LOGITS.clone()
+    changed[[0, 3]] /= 1.2
+    changed[1] *= 1.2
+    assert np.abs(penalised([3, 0, 1, 3], None, 1.2) - shares(changed, 1.0, list(range(8)))).max() < 5e-4
+
+
+def test_padding_is_no_repetition_even_where_its_id_is_a_real_token() -> None:
+    """So that an answer does not depend on how long its neighbours' prompts are; what is after the prompt counts."""
+    alone = penalised([0, 3, 5], [1, 1], 1.2)
+    assert np.array_equal(penalised([7, 7, 0, 3, 5], [0, 0, 1, 1], 1.2), alone)
+    assert np.array_equal(penalised([3, 3, 0, 3, 5], [0, 0, 1, 1], 1.2), alone)
+    assert not np.array_equal(penalised([7, 7, 0, 3, 5], [1, 1, 1, 1], 1.2), alone)
+
+
 def test_without_numbers_the_likeliest_allowed_token_is_taken() -> None:
     sampler = DrawToken(torch.tensor([3]), SamplingConfig(), None)
     assert int(sampler(torch.zeros(1, 1, dtype=torch.long), LOGITS[None]).argmax()) == 7

@@ -8,7 +8,7 @@ from torch import Tensor
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.sampling import log_probs
 from gtr_core.config import SamplingConfig
-from tests.agent.small import prompts
+from tests.agent.small import prompts, small_policy
 
 
 def sampled(policy: Policy, count: int = 4, seed: int = 0) -> list[list[int]]:
@@ -123,6 +123,20 @@ def test_encoded_prompts_are_remembered_by_content(policy: Policy) -> None:
     image, text = prompts(1)[0]
     assert policy.encode(image.copy(), text) is policy.encode(image, text)
     assert policy.encode(image, text + ".") is not policy.encode(image, text)
+
+
+def test_what_is_remembered_is_bounded_in_bytes_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = small_policy()
+    first = fresh.encode(*prompts()[0])
+    size = sum(t.numel() * t.element_size() for t in first.values())
+    again = small_policy()
+    monkeypatch.setattr("gtr_core.agent.policy.ENCODED_BYTES", 2 * size)
+    kept = again.encode(*prompts()[0])
+    assert again.encode(*prompts()[0]) is kept
+    for i in range(4):
+        again.encode(prompts()[0][0], "x" * i)
+    assert again.encode(*prompts()[0]) is not kept
+    assert all(torch.equal(a, b) for a, b in zip(first.values(), again.encode(*prompts()[0]).values(), strict=True))
 
 
 def test_other_settings_in_a_call_leave_the_policys_own_alone(policy: Policy) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gtr_core.agent.finite import NonFiniteError
 from gtr_core.config import PPOConfig
 from gtr_core.rl.advantages import targets
-from gtr_core.rl.trainer import NonFiniteError
 from gtr_core.turns import Rollout
 from tests.rl.learner import ONCE, distance, gradients, parameters, same, train, trainer, with_logp
 
