@@ -197,6 +197,27 @@ def play(
 
 
 @app.command()
+def merge(
+    models: Annotated[list[str], typer.Argument(help="Models as `gtr eval` takes them, oldest first, of one start.")],
+    method: Annotated[str, typer.Option(help="ties, linear, slerp, task_arithmetic, dare_ties, ...")] = "ties",
+    density: Annotated[float, typer.Option(help="Share of entries kept.")] = 0.8,
+    weights: Annotated[str, typer.Option(help="sma, ema, ema:ALPHA, or numbers as 1,1,2.")] = "sma",
+    lam: Annotated[float, typer.Option(help="Merged = start + lam x merged task vector.")] = 1.0,
+    normalize: Annotated[bool, typer.Option(help="Divide by the weights.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of random masks.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A directory to put the merged checkpoint in as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Merge checkpoints without training, and register the result in MLflow."""
+    from flows.merge import merge_models, merge_settings
+
+    settings = merge_settings(method, density, weights, lam, normalize, len(models))
+    record = merge_models(models, settings, seed=seed, out=out)
+    if as_json:
+        print(json.dumps(record, sort_keys=True))
+
+
+@app.command()
 def report(
     runs: Annotated[list[str], typer.Argument(help="Runs by name or key.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),

@@ -55,7 +55,14 @@ def find_model(text: str) -> Model:
 
 
 def open_policy(model: Model) -> Policy:
-    """Load the start that a checkpoint belongs to, and become the checkpoint.
+    """The policy that a checkpoint is; see `open_start` for what it raises."""
+    policy = open_start(model)
+    become(policy, model.directory)
+    return policy
+
+
+def open_start(model: Model) -> Policy:
+    """Load the start that a checkpoint belongs to.
 
     Raises:
         UserError: the start is not in this workspace's store.
@@ -71,9 +78,7 @@ def open_policy(model: Model) -> Policy:
     settings: dict[str, Any] = dict(card.model)
     settings["tiny"] = ModelConfig().tiny.__class__(**settings["tiny"])
     settings["lora"] = ModelConfig().lora.__class__(**settings["lora"])
-    policy = load_policy(base_of(start), ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
-    become(policy, model.directory)
-    return policy
+    return load_policy(base_of(start), ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
 
 
 def find_env(text: str) -> EnvConfig:

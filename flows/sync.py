@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from flows.runs import all_runs, workspace
+from flows.runs import workspace
 from gtr_core.errors import UserError
 from tasks.tracking import Tracker
 
@@ -14,10 +14,9 @@ def deliver_all() -> None:
         UserError: the server is still away; says how much is owed.
     """
     owed, runs = 0, 0
-    for run in all_runs(workspace()):
-        if (run.directory / "run.json").exists():
-            owed += Tracker.reopen(run.workspace, run.key).sync(now=True)
-            runs += 1
+    for path in sorted((workspace() / "runs").glob("*/run.json")):
+        owed += Tracker.reopen(workspace(), path.parent.name).sync(now=True)
+        runs += 1
     if owed:
         raise UserError(f"MLflow is still away: {owed} messages are kept; run `gtr sync` again when it answers.")
     Console().print(f"MLflow has everything of {runs} runs.", markup=False)

@@ -1,0 +1,105 @@
+"""`gtr merge`: merge any checkpoints of one start, without training, and register the result."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.models import find_model, open_start
+from flows.runs import workspace
+from gtr_core.compose import flatten, to_dict
+from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
+from gtr_core.errors import UserError
+from gtr_core.files import publish
+from tasks.offline_merge import offline_merge
+from tasks.registry import directory_sha256, files_under, link_or_copy
+from tasks.store import StageStore
+from tasks.tracking import Tracker
+
+EXPERIMENT = "merges"
+
+
+def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: Path | None) -> dict[str, Any]:
+    """Merge models, oldest first, as `gtr eval` takes them; the record of the result.
+
+    Args:
+        texts: checkpoint directories, runs, RUN:teacher or registered models, all of one start.
+        config: the method, its settings and weights.
+        seed: of random masks.
+        out: a directory to put the merged checkpoint in as well; it must not be there yet.
+
+    Raises:
+        UserError: nothing of that name, models that do not belong together, `out` exists, a method that cannot merge
+            offline.
+    """
+    if config.method == "greedy_soup":
+        others = ", ".join(name for name in MERGE_METHODS if name != "greedy_soup")
+        raise ConfigError(f"greedy_soup needs episodes to choose by and works within a run: choose one of {others}.")
+    if out is not None and out.exists():
+        raise UserError(f"{out} exists already: name a directory that does not.")
+    home = workspace()
+    models = [find_model(text) for text in texts]
+    members = [model.directory for model in models]
+    record = offline_merge(StageStore(home / "store"), open_start(models[0]), members, config, seed)
+    name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
+    params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
+    tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}
+    tracker = Tracker(home, experiment=EXPERIMENT, run_name=name, run_key=f"merge-{name}", tags=tags, params=params)
+    tracker.deliver(record)
+    registered = tracker.register_model(
+        record, kind="teacher", name="gtr-teacher-merges", directory=record.directory / "teacher", tags=tags
+    )
+    tracker.finish("FINISHED")
+    merged = record.directory / "teacher"
+    if out is not None:
+        with publish(out) as directory:
+            for file in files_under(record, "teacher"):
+                link_or_copy(merged / file, directory / file)
+    _show(texts, record.metrics)
+    uri = registered.uri if registered else None
+    where = uri or str(out or merged)
+    console = Console(stderr=True)
+    console.print(f"{record.state}: {out or merged}", markup=False, soft_wrap=True, highlight=False)
+    console.print(f"Next     gtr eval {where}", markup=False, soft_wrap=True, highlight=False)
+    return {
+        "uri": uri,
+        "path": str(out or merged),
+        "sha256": directory_sha256(record, "teacher"),
+        "members": list(texts),
+        "merge": to_dict(config),
+        "state": record.state,
+        "metrics": record.metrics,
+    }
+
+
+def merge_settings(method: str, density: float, weights: str, lam: float, normalize: bool, n: int) -> MergeConfig:
+    """The settings of a command line; `weights` is sma, ema, ema:ALPHA, or numbers parted by commas, oldest first.
+
+    Raises:
+        ConfigError: a value out of range, or weights that are none of these.
+    """
+    common = {"method": method, "density": density, "lam": lam, "normalize": normalize}
+    kind, _, alpha = weights.partition(":")
+    try:
+        if kind == "ema" and alpha:
+            return MergeConfig(**common, weights="ema", ema_alpha=float(alpha))  # type: ignore[arg-type]
+        if kind in ("sma", "ema") and not alpha:
+            return MergeConfig(**common, weights=kind)  # type: ignore[arg-type]
+        explicit = [float(word) for word in weights.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights {weights} is not known: write sma, ema, ema:0.5, or numbers as 1,1,2.") from None
+    if len(explicit) != n:
+        raise ConfigError(f"--weights {weights} names {len(explicit)} weights for {n} models: give one a model.")
+    return MergeConfig(**common, weights="explicit", explicit=explicit, window=n)  # type: ignore[arg-type]
+
+
+def _show(texts: Sequence[str], metrics: dict[str, float]) -> None:
+    table = Table("member", "cosine to the merge")
+    for number, text in enumerate(texts, 1):
+        table.add_row(text, f"{metrics[f'merge/cosine_{number}']:.3f}")
+    console = Console(stderr=True)
+    console.print(table)
+    conflicts, density = metrics["merge/sign_conflicts"], metrics["merge/density"]
+    console.print(f"sign conflicts {conflicts:.3f}, entries kept {density:.3f}", markup=False, highlight=False)
