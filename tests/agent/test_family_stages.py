@@ -31,7 +31,7 @@ def test_two_iterations_from_a_supervised_start_of_adapters(family: str, tmp_pat
                 "dtype": "bfloat16",
                 "device": "cpu",
                 "gradient_checkpointing": True,
-                "lora": {"rank": 4, "alpha": 8, "vision": True},
+                "lora": {"rank": 4, "alpha": 8, "rslora": True, "vision": True},
             },
             "sampling": {"temperature": 0.8, "max_new_tokens": 8},
             "warm_start": {"steps": 2, "stop_at": 2, "batch_size": 2, "turns": 4},
