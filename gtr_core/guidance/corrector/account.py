@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gtr_core.config.corrector import EndpointConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
-from gtr_core.guidance.corrector.settings import EndpointConfig
 
 
 class BudgetSpent(UserError):  # noqa: N818 - named for the condition

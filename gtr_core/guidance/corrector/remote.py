@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gtr_core.config.corrector import CorrectorConfig
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.corrected import Corrections
 from gtr_core.guidance.corrector.account import Account
@@ -13,7 +14,6 @@ from gtr_core.guidance.corrector.cache import ReplyCache, content_key
 from gtr_core.guidance.corrector.chat import Chat, Malformed
 from gtr_core.guidance.corrector.client import Client, Unanswered
 from gtr_core.guidance.corrector.questions import ANY, CHECKS, Verdict, messages, read_verdict
-from gtr_core.guidance.corrector.settings import CorrectorConfig
 from gtr_core.guidance.corrector.tool import SOLVER_TOOL, call
 from gtr_core.turns import Rollout
 

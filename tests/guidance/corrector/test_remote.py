@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gtr_core.agent.policy import Policy
+from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.envs import make
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.corrected import Corrections, corrected_guidance
 from gtr_core.guidance.corrector.account import BudgetSpent
 from gtr_core.guidance.corrector.remote import Remote
-from gtr_core.guidance.corrector.settings import CorrectorConfig, EndpointConfig
 from gtr_core.guidance.corrector.tool import NAME
 from gtr_core.rollout import replay
 from gtr_core.turns import Lesson, Rollout

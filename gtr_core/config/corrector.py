@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from gtr_core.config.limits import choice, within
 from gtr_core.errors import ConfigError
-from gtr_core.limits import choice, within
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""The experiment's configuration: typed, frozen, every field with its unit, its default and its source.
+
+YAML files are data; `gtr_core.compose` reads them into this schema and refuses what it does not know. Defaults are the
+paper's (PAPER.md section 2) unless a field says otherwise; the embedded model's file says which it changes and why.
+"""
+
+from dataclasses import dataclass, field
+
+from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
+from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
+from gtr_core.config.limits import choice, within
+from gtr_core.config.merge import MERGE_METHODS, MergeConfig
+from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
+from gtr_core.config.rl import CriticConfig, PPOConfig
+from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig
+from gtr_core.errors import ConfigError
+
+__all__ = [
+    "GUIDES",
+    "MERGE_METHODS",
+    "METHODS",
+    "ConfigError",
+    "CorrectorConfig",
+    "CriticConfig",
+    "DistillConfig",
+    "EndpointConfig",
+    "EnvConfig",
+    "EvaluationConfig",
+    "ExecutionConfig",
+    "Experiment",
+    "KLConfig",
+    "LoraSettings",
+    "MergeConfig",
+    "ModelConfig",
+    "PPOConfig",
+    "RolloutConfig",
+    "SFTConfig",
+    "SamplingConfig",
+    "TinyConfig",
+    "WarmStartConfig",
+]
+
+METHODS = ("ppo", "gtr", "turbo_sft", "turbo_kl", "distill")
+GUIDES = {
+    "ppo": "none",
+    "gtr": "corrector",
+    "turbo_sft": "sft",
+    "turbo_kl": "kl",
+}  # `distill` names one of these methods
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: a method on an environment with a seed."""
+
+    name: str = "experiment"
+    method: str = "turbo_kl"
+    seed: int = 1
+    iterations: int = 30
+    env: EnvConfig = field(default_factory=EnvConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    kl: KLConfig = field(default_factory=KLConfig)
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    corrector: CorrectorConfig = field(default_factory=CorrectorConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+
+    def __post_init__(self) -> None:
+        choice("method", self.method, METHODS)
+        within("iterations", self.iterations, 1)
+        within("seed", self.seed, 0)
+        if self.kl.per == "token" and self.ppo.ratio != "token":
+            raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
+        if self.critic.kind == "probe" and self.warm_start.critic_turns == 0:
+            raise ConfigError("critic.kind=probe needs warm_start.critic_turns above 0: it is fitted before RL starts.")
+        if self.model.source == "tiny" and self.warm_start.stop_at == 0:
+            raise ConfigError("model.source=tiny needs warm_start.stop_at above 0: its weights start at random.")
+
+    @property
+    def guide(self) -> str:
+        """Which guidance the method has: none | kl | sft | corrector."""
+        return GUIDES[self.distill.by if self.method == "distill" else self.method]

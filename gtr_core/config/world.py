@@ -1,0 +1,70 @@
+"""What is played: the environment, the rollouts, the evaluation, and how it all runs on a machine."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gtr_core.config.limits import within
+from gtr_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """A registered environment and its arguments; splits are disjoint sets of deals.
+
+    Evaluation plays exactly `kwargs`. Training plays it with each change of `practice` in equal parts: a small model
+    with few deals learns them by heart, and learns the skill from neighbouring tasks.
+    """
+
+    id: str = "gtr/Points24-v0"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    practice: list[dict[str, Any]] = field(default_factory=lambda: [{}])
+
+    def __post_init__(self) -> None:
+        if not self.practice:
+            raise ConfigError("env.practice=[] leaves nothing to train on: [{}] is the environment itself.")
+
+    def training(self, number: int) -> dict[str, Any]:
+        """The arguments of training environment `number` = 0, 1, ...: the `train` split unless they name another."""
+        return {"split": "train"} | dict(self.kwargs) | dict(self.practice[number % len(self.practice)])
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """`envs` environments played side by side for `turns` turns: envs x turns samples an iteration."""
+
+    envs: int = 64
+    turns: int = 16
+    batch_size: int = 64  # answers generated or scored at once
+
+    def __post_init__(self) -> None:
+        for name in ("envs", "turns", "batch_size"):
+            within(f"rollout.{name}", getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Fixed episodes: `valid` for the curves and for choosing, `test` (held out by multiset) for the final table."""
+
+    every: int = 1  # iterations between evaluations on the validation episodes
+    curve_episodes: int = 100
+    episodes: int = 200
+    set_seed: int = 0  # which fixed list of episodes; the same for every arm and seed
+
+    def __post_init__(self) -> None:
+        within("evaluation.every", self.every, 1)
+        within("evaluation.episodes", self.episodes, 1)
+        within("evaluation.curve_episodes", self.curve_episodes, 1)
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """How stages run on this machine; none of it enters a stage's key."""
+
+    threads: int = 1  # torch threads a process; a tiny model is fastest with one
+    game_workers: int = 0  # processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose
+    turn_limit_s: float = 60.0  # a game worker that takes longer for a turn is restarted
+
+    def __post_init__(self) -> None:
+        within("execution.threads", self.threads, 1)
+        within("execution.game_workers", self.game_workers, 0)
+        within("execution.turn_limit_s", self.turn_limit_s, 0, open_low=True)
