@@ -1,6 +1,8 @@
 # Every command a user or a developer needs; each sets up .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# What is installed besides the pipeline: `make setup EXTRAS=test` has all that the whole test suite uses.
+EXTRAS ?= dev
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
@@ -13,7 +15,7 @@ setup: $(BIN)/.ready  ## make the environment in .venv
 
 $(BIN)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || python3 -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup  ## compare ppo, turbo_sft and turbo_kl on this machine (about 12 minutes on 2 cores)
