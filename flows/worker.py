@@ -21,12 +21,15 @@ def work(pool: str, limit: int) -> int:
         read_pool(client, pool)
         Console(stderr=True).print(f"Working for the pool {pool}, {limit} at once; Ctrl-C ends it.", markup=False)
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)]
-        worker = subprocess.Popen(
-            [*command, "--type", "process"],
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread
-        )
+        worker = subprocess.Popen([*command, "--type", "process"], preexec_fn=_begin)  # noqa: PLW1509 - one thread
         signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
         try:
             return worker.wait()
         except KeyboardInterrupt:  # the terminal has told the worker as well
             return worker.wait()
+
+
+def _begin() -> None:
+    """End with the parent; and hear SIGINT, with which the worker ends itself and which a background job ignores."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
