@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+WATCH = Path(__file__).with_name("watch")  # notes what a process does on the network
 SMALL = [
     "iterations=2",
     "warm_start.steps=12",
@@ -33,7 +34,8 @@ def config(name: str) -> str:
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "GTR_"))}
-    return kept | {"GTR_HOME": str(home), "OMP_NUM_THREADS": "1"} | extra
+    watched = {"PYTHONPATH": str(WATCH), "NETWORK_LOG": str(home / "network.log")}
+    return kept | {"GTR_HOME": str(home), "OMP_NUM_THREADS": "1"} | watched | extra
 
 
 def gtr(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:

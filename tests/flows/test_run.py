@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from flows.journal import read_progress
 from flows.runs import run_of
 from gtr_core.compose import load_experiment
 from tasks.store import PlanningStore
-from tests.flows.conftest import SMALL, Finished, config, gtr, last_line, small_run
+from tests.flows.conftest import SMALL, Finished, config, environment, gtr, last_line, small_run
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +50,15 @@ def test_prefect_shows_readable_stage_names_and_keeps_no_data(kl_run: Finished) 
     assert {"warm_start", "rollout-1", "guide-2", "update-2", "merge-2", "evaluate-2-teacher"} <= set(names)
     stored = "".join(str(row) for row in database.execute("select data from task_run_state"))
     assert len(stored) < 400 * len(names)
+
+
+def test_no_call_leaves_the_machine(kl_run: Finished, tmp_path: Path) -> None:
+    """Neither the run nor Prefect's server nor MLflow looks up or connects to any address but loopback ones."""
+    log = kl_run.home / "network.log"
+    assert not log.exists(), log.read_text()
+    look_up = "import socket; socket.getaddrinfo('192.0.2.1', 80, flags=socket.AI_NUMERICHOST)"
+    subprocess.run([sys.executable, "-c", look_up], env=environment(tmp_path), check=True)
+    assert "192.0.2.1" in (tmp_path / "network.log").read_text(), "the watch sees what it watches for"
 
 
 def test_the_plan_is_what_is_run(kl_run: Finished) -> None:

@@ -4,8 +4,8 @@ import base64
 import io
 import json
 
-import numpy as np
 import gymnasium
+import numpy as np
 import pytest
 from PIL import Image
 
