@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from flows.journal import read_progress
-from flows.processes import PARENT
+from flows.processes import GRACE_S, PARENT
 from flows.runs import Run
 from gtr_core.config import Experiment
 
@@ -123,6 +123,11 @@ def _stop(arms: Sequence[Arm]) -> None:
     for arm in arms:
         if arm.process is not None and arm.process.poll() is None:
             arm.process.terminate()
+    until = time.monotonic() + GRACE_S
     for arm in arms:
         if arm.process is not None:
-            arm.process.wait()
+            try:
+                arm.process.wait(timeout=max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                arm.process.kill()
+                arm.process.wait()

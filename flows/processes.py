@@ -3,8 +3,11 @@
 import ctypes
 import os
 import signal
+import threading
+import time
 
 PARENT = "GTR_PARENT_PID"  # set for a child process that is to end with its parent
+GRACE_S = 8.0  # to end in, once told to; Prefect would ask its server, gone as well, for half a minute
 _PR_SET_PDEATHSIG = 1
 
 
@@ -18,6 +21,14 @@ def obey_parent() -> None:
     parent = os.environ.pop(PARENT, None)
     if parent is None:
         return
+    threading.Thread(target=_outlive_by_grace, args=(int(parent),), daemon=True).start()
     die_with_parent(signal.SIGTERM)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _outlive_by_grace(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)  # what was not finished was not published

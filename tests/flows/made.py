@@ -58,3 +58,4 @@ def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
     monkeypatch.setattr("tasks.merge.code_files", lambda module: sources)
     monkeypatch.setattr("tasks.merge.code_version", lambda module: "edited")
+    monkeypatch.setattr("flows.runs.code_version", lambda module: "edited" if module == "tasks.merge" else module)
