@@ -22,7 +22,7 @@ demo: setup  ## compare ppo, turbo_sft and turbo_kl on this machine (about 12 mi
 	$(BIN)/gtr demo
 
 test: setup  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .

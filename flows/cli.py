@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -292,11 +293,12 @@ def _make_workspace() -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C is 130."""
+    """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C, and SIGTERM likewise, is 130."""
     from flows.processes import obey_parent
     from flows.runs import workspace
     from tasks.environment import quiet_environment
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     obey_parent()
     quiet_environment(workspace())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)

@@ -32,7 +32,6 @@ def serve(port: int) -> None:
     home.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri(home)
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with prefect_server(home) as api:
         if uri.startswith("http"):
             server, address = None, uri

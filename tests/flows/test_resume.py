@@ -37,10 +37,12 @@ def wait_for(home: Path, event: str, stage: str) -> None:
     raise AssertionError(f"no {event} of {stage} came")
 
 
-def test_killed_in_the_middle_twice_it_ends_with_the_same_bytes(kl_run: Finished, tmp_path: Path) -> None:
+def test_killed_in_the_middle_three_times_it_ends_with_the_same_bytes(kl_run: Finished, tmp_path: Path) -> None:
     """Invariant 11 and the stage contract: weights, optimiser and figures are those of an undisturbed run."""
-    for sign, (event, stage) in zip(
-        (signal.SIGKILL, signal.SIGINT), (("start", "update-1"), ("end", "guide-2")), strict=True
+    for sign, event, stage in (
+        (signal.SIGKILL, "start", "update-1"),
+        (signal.SIGINT, "end", "rollout-2"),
+        (signal.SIGTERM, "end", "guide-2"),
     ):
         process = start(tmp_path)
         wait_for(tmp_path, event, stage)
