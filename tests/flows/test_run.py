@@ -132,11 +132,13 @@ def test_eval_plays_agent_teacher_and_registered_model_alike(kl_run: Finished) -
 
 
 def test_report_is_one_page_without_network(kl_run: Finished, tmp_path: Path) -> None:
+    """Invariant 41: it has the teacher beside the agent, through training and at the end."""
     page = tmp_path / "report.html"
     result = gtr(kl_run.home, "report", kl_run.record["run"], "--out", str(page))
     assert result.returncode == 0, result.stderr
     html = page.read_text()
     assert "<svg" in html and "final agent" in html and "gtr run" in html
+    assert "turbo_kl teacher" in html and "turbo_kl agent" in html and "TIES teacher" in html
     assert not re.search(r"(src|href)=.?(https?:)?//", html) and "@import" not in html
 
 
