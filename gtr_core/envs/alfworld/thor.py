@@ -29,8 +29,9 @@ def installed() -> Any:
             AlfredThorEnv,
         )
     except ImportError as error:
+        why = str(error).splitlines()[0].removesuffix(".")
         raise UserError(
-            f"render='thor' needs AI2-THOR, and {error.name} is missing: pip install 'alfworld[vis]', or {WAY_OUT}."
+            f"render='thor' needs AI2-THOR, which is not to be had ({why}): pip install 'alfworld[vis]', or {WAY_OUT}."
         ) from error
     return AlfredThorEnv
 
