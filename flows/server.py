@@ -44,7 +44,8 @@ def prefect_server(workspace: Path) -> Iterator[str]:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        yield given
+        with _prefect_settings(given):
+            yield given
         return
     quiet_environment(workspace)
     folder = _folder(workspace)
