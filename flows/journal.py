@@ -20,7 +20,7 @@ class Journal:
         self.path = directory / JOURNAL
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append one event: `plan`, `start`, `step`, `end`, `failed` or `finished`."""
+        """Append one event: `plan`, `start`, `step`, `end`, `warning`, `failed` or `finished`."""
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "event": event, **facts}) + "\n"
         with self.path.open("a") as file:
             file.write(line)
@@ -37,6 +37,7 @@ class Progress:
     fraction: float = 0.0  # of the current stage
     finished: bool = False
     failed: str = ""
+    warnings: list[str] = field(default_factory=list)
     pid: int = 0
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     waiting: list[str] = field(default_factory=list)
@@ -104,6 +105,8 @@ def read_progress(directory: Path) -> Progress:
                     progress.reused += 1
                 else:
                     progress.seconds[kind_of(event["stage"])].append(event["seconds"])
+            case "warning":
+                progress.warnings.append(event["text"])
             case "failed":
                 progress.failed = event["error"]
             case "finished":

@@ -1,7 +1,7 @@
 """`gtr run`: one experiment in this process, under the run's lock, with a Prefect API and the MLflow store at hand."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from flows.journal import Journal
 from flows.perform import MODELS, run_experiment
 from flows.runs import PLAIN, RECORD, Origin, Run, open_run, read_sweeps, run_of, workspace
 from flows.server import prefect_server
+from flows.watch import warnings_of
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import Experiment
@@ -139,6 +140,7 @@ def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], com
             for r in records
         ],
         "metrics": metrics,
+        "warnings": [asdict(trouble) for trouble in warnings_of(records, run.experiment)],
         **{kind: _model(record, kind, tracker) for kind, record in last.items()},
     }
 

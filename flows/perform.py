@@ -11,6 +11,7 @@ from prefect.context import FlowRunContext
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.runs import Run
+from flows.watch import warnings_of
 from tasks.record import StageRecord
 from tasks.registry import Kind
 from tasks.stage import stage_task
@@ -44,6 +45,7 @@ class _Performer:
     def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str]) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
         self.records: list[StageRecord] = []
+        self.warned: set[str] = set()
         self.journal.write("plan", stages=list(stages))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
@@ -59,12 +61,21 @@ class _Performer:
         progress = read_progress(self.run.directory)
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
+        self._warn()
         return record
 
     def report(self, done: int, total: int) -> None:
         """A long stage tells how far it is."""
         if done % 10 == 0:
             self.journal.write("step", fraction=done / total)
+
+    def _warn(self) -> None:
+        """Say what has gone wrong since the last stage, each thing once."""
+        for trouble in warnings_of(self.records, self.run.experiment):
+            if trouble.rule not in self.warned:
+                self.warned.add(trouble.rule)
+                self.journal.write("warning", rule=trouble.rule, text=str(trouble))
+                print(f"  WARNING {trouble}", file=sys.stderr)
 
     def _register(self, record: StageRecord, kind: Kind) -> None:
         experiment = self.run.at(record.iteration or 1)

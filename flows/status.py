@@ -55,6 +55,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "stages": progress.total,
         "current": progress.current,
         "seconds": round(sum(sum(v) for v in progress.seconds.values()), 1),
+        "warnings": progress.warnings,
         "error": progress.failed or None,
     }
 
@@ -100,6 +101,8 @@ def _print_stages(run: Run, stages: list[dict[str, Any]]) -> None:
     for s in stages:
         if s["state"] in ("running", "failed", "stopped"):
             console.print(f"{s['state']}: {s['stage']}", markup=False)
+    for warning in summary["warnings"]:
+        console.print(f"WARNING {warning}", markup=False, style="yellow")
     if summary["error"]:
         console.print(summary["error"], markup=False, style="red")
 

@@ -54,10 +54,13 @@ class MergeStatistics:
 
         Norms of the merged and the newest task vector; the share of entries whose members disagree in sign, among those
         that some member moved; the share of entries that are not 0; the cosine of the merged task vector to each
-        member's; `change`, the distance to the last teacher over the distance to the start.
+        member's; `change`, the distance to the last teacher over the distance to the start; the teacher's drift, which
+        is its distance from the start and from the newest member.
         """
         norm = self.merged**0.5
         cosines = [d / max(norm * m**0.5, 1e-30) for d, m in zip(self.dots, self.members, strict=True)]
+        scale = (self.moved / self.merged) ** 0.5 if self.merged else 0.0  # lam
+        from_newest = self.moved + self.members[-1] - 2 * scale * self.dots[-1]
         return {
             "merge/members": float(len(self.members)),
             "merge/norm": norm,
@@ -67,6 +70,8 @@ class MergeStatistics:
             "merge/cosine_newest": cosines[-1],
             "merge/cosine_oldest": cosines[0],
             **{f"merge/cosine_{i}": cosine for i, cosine in enumerate(cosines, 1)},
+            "merge/drift_start": self.moved**0.5,
+            "merge/drift_newest": max(0.0, from_newest) ** 0.5,
             "merge/change": (self.change / self.moved) ** 0.5 if self.moved else 0.0,
         }
 

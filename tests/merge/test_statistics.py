@@ -44,8 +44,14 @@ def test_figures_of_a_case_worked_out_by_hand() -> None:
         "merge/cosine_2": pytest.approx(-7 / 25),
         "merge/cosine_oldest": pytest.approx(1.0),
         "merge/cosine_newest": pytest.approx(-7 / 25),
+        "merge/drift_start": 5,
+        "merge/drift_newest": pytest.approx(8),
         "merge/change": 1.0,
     }
+    statistics = MergeStatistics()
+    dict(teacher_tensors(start, deltas, [0.5, 0.5], MergeConfig(density=1.0, lam=0.5), statistics=statistics))
+    assert statistics.result()["merge/drift_start"] == pytest.approx(2.5)
+    assert statistics.result()["merge/drift_newest"] == pytest.approx((1.5**2 + 6**2) ** 0.5)
     last = {"a": torch.tensor([4.0, 1.0]), "b": torch.ones(3)}
     statistics = MergeStatistics()
     dict(teacher_tensors(start, deltas, [0.5, 0.5], config, last=last, statistics=statistics))
