@@ -35,6 +35,10 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
             hands held out for this one.
         layout: `reference` (300 by 300) or `compact` (28-pixel cells).
         truncate_on_illegal: a reward of -1 ends the episode, as the released training wrapper has it (PAPER.md 3.7).
+        truncate_when_lost: a formula that can no longer win ends the episode with -1, as GTR's wrapper has it when its
+            corrector finds no solution.
+        truncate_off_target: as that, and also when the formula leaves the one that the solver aims at from the first
+            turn, whether or not another would win: GTR's target formula (PAPER.md 3.7, 4).
         max_turns: truncate after so many turns; None leaves it to the formula's limit.
     """
 
@@ -56,6 +60,8 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         split_target: int | None = None,
         layout: str = "reference",
         truncate_on_illegal: bool = False,
+        truncate_when_lost: bool = False,
+        truncate_off_target: bool = False,
         max_turns: int | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -74,6 +80,8 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         self.solvable_only = solvable_only
         self.split = split
         self.truncate_on_illegal = truncate_on_illegal
+        self.truncate_when_lost = truncate_when_lost
+        self.truncate_off_target = truncate_off_target
         self.max_turns = max_turns
         self.render_mode = render_mode
         self.limit = 5 * n_cards if "(" in operators else 5 * n_cards // 2
@@ -84,6 +92,7 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         self._split_target = target if split_target is None else split_target  # a drifting target moves no hand
         self.cards: tuple[str, ...] = ()
         self.formula: list[int | str] = []
+        self.goal: tuple[str, ...] | None = None  # the target formula, where leaving it counts
         self.turns = 0
         shape = (self._painter.height, self._painter.width, 3)
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
@@ -115,6 +124,7 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         _ = self.numbers  # refuses what is no card
         self.formula = []
         self.turns = 0
+        self.goal = self.continuation() if self.truncate_off_target else None
         return self.render(), self._info(won=False)
 
     def step(self, action: int) -> tuple[Picture, float, bool, bool, dict[str, Any]]:
@@ -133,6 +143,8 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
         else:
             self.formula.append(BLANK)
             reward, truncated = -1.0, self.truncate_on_illegal
+        if not (terminated or truncated) and self._astray():
+            reward, truncated = -1.0, True
         truncated |= self.max_turns is not None and self.turns >= self.max_turns and not terminated
         return self.render(), reward, terminated, truncated, self._info(won=reward > 0)
 
@@ -160,6 +172,12 @@ class FormulaEnv(gymnasium.Env[Picture, int]):  # type: ignore[misc]
             faces = [rank for rank in range(1, self.max_rank + 1) if self.number(card_name(rank, "S")) == number]
             cards.append(card_name(faces[rng.integers(len(faces))], draw_suit(rng)))
         return {"cards": cards}
+
+    def _astray(self) -> bool:
+        """Whether GTR's wrapper would end the episode here."""
+        if self.truncate_off_target:
+            return self.goal is None or tuple(map(str, self.formula)) != self.goal[: len(self.formula)]
+        return self.truncate_when_lost and self.continuation() is None
 
     def _hands(self) -> dict[Hand, str]:
         highest = self.number(card_name(self.max_rank, "S"))

@@ -87,6 +87,29 @@ def test_powers_that_would_hang_lose() -> None:
     assert play(make(), ["S9"] * 4, "9 * * 9 * * 9 * * 9 =")[-1] == (-1, True, False)
 
 
+def test_an_episode_that_can_no_longer_win_ends_when_lost_episodes_are_cut() -> None:
+    """GTR's wrapper ends the episode with -1 where its corrector finds no solution (PAPER.md 3.7)."""
+    env = make(truncate_when_lost=True)
+    cards = ["S2", "H2", "DK", "C5"]
+    assert play(env, cards, "10 + 2 * ( 5 + 2 ) =")[-1] == (10, True, False)
+    assert play(env, cards, "5 + 10 )")[-1] == (-1, False, True), "a bracket that nothing opened"
+    assert play(env, ["SA", "HA", "DA", "CA"], "1")[-1] == (-1, False, True), "no hand of aces makes 24"
+    assert play(make(), ["SA", "HA", "DA", "CA"], "1")[-1] == (0, False, False)
+
+
+def test_an_episode_that_leaves_its_target_formula_ends_when_asked_to() -> None:
+    """GTR: the target formula is fixed at the first turn, and leaving its prefix truncates (PAPER.md 4)."""
+    env, free = make(truncate_off_target=True), make(truncate_when_lost=True)
+    cards = ["S2", "H2", "DK", "C5"]
+    env.reset(seed=0, options={"cards": cards})
+    goal = env.continuation()
+    assert play(env, cards, " ".join([*goal, "="]))[-1] == (10, True, False)
+    others = [n for n in ("2", "5", "10", "(") if n != goal[0] and play(free, cards, n)[0] == (0, False, False)]
+    assert others, "other formulas win as well"
+    assert all(play(env, cards, n)[0] == (-1, False, True) for n in others)
+    assert play(env, cards, " ".join([*goal, "+"]))[-1] == (-1, False, True), "a piece after the whole formula"
+
+
 def test_truncate_on_illegal_ends_the_episode_at_a_reward_of_minus_one() -> None:
     """Invariant 38: the training wrapper's returns are {10, -1}."""
     assert play(make(truncate_on_illegal=True), ["S2", "H3", "D4", "C7"], "2 9")[-1] == (-1, False, True)

@@ -30,6 +30,14 @@ def test_the_record_names_run_stages_metrics_agent_and_teacher(kl_run: Finished)
         assert record[kind]["uri"].startswith(f"models:/gtr-{kind}-cards3/")
 
 
+def test_warnings_stand_in_the_record_and_in_the_status(kl_run: Finished) -> None:
+    """A model of twelve supervised steps hardly writes valid answers: the rule for that speaks."""
+    told = [w for w in kl_run.record["warnings"] if w["rule"] == "invalid_answers"]
+    assert len(told) == 1
+    status = gtr(kl_run.home, "status", kl_run.record["run"])
+    assert f"WARNING invalid answers at iteration {told[0]['iteration']}" in status.stdout
+
+
 def test_the_ratio_of_new_to_old_is_one_before_the_first_step_of_every_update(kl_run: Finished) -> None:
     """Invariant 21, as every run reports it."""
     for k in (1, 2):
