@@ -1,14 +1,16 @@
 """A checkpoint on disk: a plain directory of safetensors and JSON, and the policy that comes of it.
 
     agent/    weights.safetensors (language) or adapter_model.safetensors + adapter_config.json (LoRA, peft's format)
-    teacher/  weights.safetensors: the merged weights at the places that training can move (dense)
+    teacher/  weights.safetensors: the merged weights at the places that training can move (dense), or
+              delta.safetensors: what they are away from the start, in bf16 (delta), or
+              the best adapter of a rank (adapter)
 
 `checkpoint.json` beside them says which, and which start they belong to.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gtr_core.agent.loading import adapter_config, adapter_targets, own_names, peft_names
+from gtr_core.agent.loading import adapter_config, adapter_targets, base_tensors, own_names, peft_names
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.swapping import put_on
-from gtr_core.config import ModelConfig
+from gtr_core.config import LoraSettings, MergeConfig, ModelConfig
 from gtr_core.errors import UserError
+from gtr_core.merge import DELTA, Moved, read_deltas, to_adapter
 
 FORMAT = 1
 CARD, WEIGHTS = "checkpoint.json", "weights.safetensors"
@@ -32,7 +35,7 @@ class Card:
     """What a checkpoint is."""
 
     role: str  # agent | teacher
-    kind: str  # language | lora | dense
+    kind: str  # language | lora | dense | delta | adapter
     base: str  # key of the warm start whose weights it belongs to
     iteration: int
     env: dict[str, Any]  # what it was trained on
@@ -60,6 +63,48 @@ def save_dense(weights: Mapping[str, Tensor], card: Card, directory: Path) -> No
     _write_card(card, directory)
 
 
+def save_teacher(
+    teacher: Iterable[tuple[str, Tensor]],
+    start: Mapping[str, Tensor],
+    card: Card,
+    config: MergeConfig,
+    directory: Path,
+) -> float:
+    """Write a teacher in the form that `merge.form` asks for, taking one tensor after the other.
+
+    Returns:
+        What the form loses: the norm of the difference over that of the teacher's distance to the start.
+    """
+    if config.form == "weights":
+        save_dense(dict(teacher), replace(card, kind="dense"), directory)
+        return 0.0
+    directory.mkdir(parents=True)
+    deltas = ((name, tensor.float() - start[name].float()) for name, tensor in teacher)
+    if config.form == "delta":
+        kept, lost, whole = {}, 0.0, 0.0
+        for name, delta in deltas:
+            kept[name] = delta.bfloat16()
+            lost += float((delta - kept[name].float()).square().sum())
+            whole += float(delta.square().sum())
+        save_file(kept, directory / DELTA)
+        error = (lost / whole) ** 0.5 if whole else 0.0
+    else:
+        tensors, error = to_adapter(deltas, config.rank, alpha=config.rank)
+        save_file(tensors, directory / ADAPTER)
+        targets = adapter_targets(own_names(tensors))
+        settings = adapter_config(LoraSettings(rank=config.rank, alpha=config.rank), targets)
+        (directory / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True))
+    _write_card(replace(card, kind=config.form), directory)
+    return error
+
+
+def read_teacher(directory: Path, start: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A teacher's weights, whatever its form, at the places that training can move."""
+    if read_card(directory).kind == "dense":
+        return load_file(directory / WEIGHTS)
+    return Moved(start, read_deltas(directory, start))
+
+
 def read_card(directory: Path) -> Card:
     """The card of a checkpoint directory.
 
@@ -83,12 +128,11 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def become(policy: Policy, directory: Path) -> None:
-    """Set the policy's weights to a checkpoint's; dense ones replace the base's own, with adapters at zero."""
-    weights = read_weights(directory)
-    if read_card(directory).kind != "dense":
-        policy.load(weights)
+    """Set the weights of a policy at its start to a checkpoint's; a teacher replaces the base's own, adapters at 0."""
+    if read_card(directory).role == "agent":
+        policy.load(read_weights(directory))
         return
-    put_on(policy.model, weights)
+    put_on(policy.model, read_teacher(directory, base_tensors(policy)))
     with torch.no_grad():
         for name, adapter in policy.trainable.items():
             if ".lora_B." in name:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gtr_core.checkpoint import Card, save_dense
+from gtr_core.checkpoint import Card, save_teacher
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment, MergeConfig
 from gtr_core.envs.episodes import episode_set
@@ -67,7 +67,8 @@ def mean(
 ) -> StageRecord:
     """The plain average of all checkpoints: what of a teacher's strength is averaging alone."""
     weights = sma(len(updates))
-    return _merge(store, experiment, "mean", iteration, start, updates, weights, MergeConfig(method="linear"), None)
+    config = MergeConfig(method="linear", form=experiment.merge.form, rank=experiment.merge.rank)
+    return _merge(store, experiment, "mean", iteration, start, updates, weights, config, None)
 
 
 def _merge(
@@ -90,24 +91,21 @@ def _merge(
             deltas = greedy_soup(deltas, lambda some: _success(bench, experiment, iteration, some, how))
             shares = sma(len(deltas))
         statistics = MergeStatistics()
-        teacher = dict(
-            teacher_tensors(
-                bench.start,
-                deltas,
-                shares,
-                how,
-                seed=experiment.seed,
-                last=bench.teacher(last),
-                statistics=statistics,
-            )
+        teacher = teacher_tensors(
+            bench.start,
+            deltas,
+            shares,
+            how,
+            seed=experiment.seed,
+            last=bench.teacher(last),
+            statistics=statistics,
         )
+        card = Card("teacher", "dense", start.key, iteration, **card_settings(experiment))
+        lost = save_teacher(teacher, bench.start, card, config, directory / "teacher")
         if config.method != "greedy_soup":  # which may rightly leave the newest checkpoint out
             statistics.require_change()
-        save_dense(
-            teacher, Card("teacher", "dense", start.key, iteration, **card_settings(experiment)), directory / "teacher"
-        )
         steps = iteration * experiment.rollout.envs * experiment.rollout.turns
-        return statistics.result() | {"env_steps": float(steps)}
+        return statistics.result() | {"merge/form_error": lost, "env_steps": float(steps)}
 
     settings = to_dict(config)
     settings.pop("interval")

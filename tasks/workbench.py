@@ -13,7 +13,7 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.loading import base_tensors, load_policy
 from gtr_core.agent.policy import Policy
-from gtr_core.checkpoint import read_weights
+from gtr_core.checkpoint import read_teacher, read_weights
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment
 from gtr_core.files import read_json
@@ -36,8 +36,8 @@ class Workbench:
         return self.policy
 
     def teacher(self, record: StageRecord | None) -> Mapping[str, Tensor]:
-        """Dense weights of a merge; before the first one the teacher is the start (PAPER.md 1.4, invariant 10)."""
-        return self.start if record is None else read_weights(record.directory / "teacher")
+        """Whole weights of a merge; before the first one the teacher is the start (PAPER.md 1.4, invariant 10)."""
+        return self.start if record is None else read_teacher(record.directory / "teacher", self.start)
 
 
 def base_of(start: StageRecord) -> str:

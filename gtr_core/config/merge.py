@@ -39,6 +39,8 @@ class MergeConfig:
     lam: float = 1.0  # teacher = start + lam * merged task vector
     normalize: bool = True  # divide by the weights; classic task arithmetic, a plain sum, sets it false
     interval: int = 1  # iterations between merges
+    form: str = "weights"  # on disk: weights, exact | delta, from the start, in bf16 | adapter, LoRA of rank `rank`
+    rank: int = 0  # form=adapter
 
     def __post_init__(self) -> None:
         choice("merge.method", self.method, MERGE_METHODS)
@@ -56,6 +58,9 @@ class MergeConfig:
                 f"merge.epsilon={self.epsilon} does not fit merge.density={self.density}: "
                 f"it must be at least 0 and below {room:g}."
             )
+        choice("merge.form", self.form, ("weights", "delta", "adapter"))
+        if (self.form == "adapter") != (self.rank > 0):
+            raise ConfigError("merge.form=adapter and merge.rank=RANK (1 or more) go together: set both or neither.")
         self._check_explicit()
         if self.mode == "incremental" and (self.window or self.weights == "explicit" or self.method == "greedy_soup"):
             raise ConfigError(

@@ -8,8 +8,8 @@ svd.py         a teacher as an adapter            directories.py  merging on dis
 """
 
 from gtr_core.merge.combine import merge_deltas, merge_state_dicts, teacher_tensors
-from gtr_core.merge.deltas import Deltas, dense_deltas
-from gtr_core.merge.directories import merge_directories, read_deltas
+from gtr_core.merge.deltas import Deltas, Moved, dense_deltas
+from gtr_core.merge.directories import DELTA, merge_directories, read_deltas
 from gtr_core.merge.greedy_soup import greedy_soup
 from gtr_core.merge.lora import lora_deltas
 from gtr_core.merge.method import Draw, MergeError, Method
@@ -20,6 +20,7 @@ from gtr_core.merge.svd import LowRank, low_rank, to_adapter
 from gtr_core.merge.weights import ema, full_buffer_weights, incremental_weights, sma
 
 __all__ = [
+    "DELTA",
     "METHODS",
     "Deltas",
     "Draw",
@@ -27,6 +28,7 @@ __all__ = [
     "MergeError",
     "MergeStatistics",
     "Method",
+    "Moved",
     "Shards",
     "dense_deltas",
     "ema",

@@ -28,6 +28,39 @@ class Deltas(Mapping[str, Tensor]):
         return len(self._compute)
 
 
+class Moved(Mapping[str, Tensor]):
+    """theta_init + delta in fp32, each tensor computed when asked for; the start's own where there is no delta."""
+
+    def __init__(self, start: Mapping[str, Tensor], deltas: Mapping[str, Tensor]) -> None:
+        self._start, self._deltas = start, deltas
+
+    def __getitem__(self, name: str) -> Tensor:
+        own = self._start[name]
+        return own.float() + self._deltas[name] if name in self._deltas else own
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._start)
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+
+def stored_deltas(start: Mapping[str, Tensor], deltas: Mapping[str, Tensor]) -> Deltas:
+    """Task vectors that were stored as such, in any number type.
+
+    Raises:
+        MergeError: one belongs to no weight of the start, or to one of another shape; names the first.
+    """
+    for name in deltas:
+        if name not in start or start[name].shape != deltas[name].shape:
+            raise MergeError(f"this teacher does not belong to the start: '{name}' has no weight to be added to.")
+    return Deltas({name: partial(_stored, deltas, name) for name in deltas})
+
+
+def _stored(deltas: Mapping[str, Tensor], name: str) -> Tensor:
+    return deltas[name].float()
+
+
 def dense_deltas(start: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Deltas:
     """theta - theta_init of every floating-point tensor, whatever the two number types.
 

@@ -8,17 +8,20 @@ from torch import Tensor
 from gtr_core.config import MergeConfig
 from gtr_core.files import publish, read_json
 from gtr_core.merge.combine import check_merge, teacher_tensors
-from gtr_core.merge.deltas import Deltas, dense_deltas
+from gtr_core.merge.deltas import Deltas, dense_deltas, stored_deltas
 from gtr_core.merge.lora import lora_deltas
 from gtr_core.merge.method import MergeError
 from gtr_core.merge.shards import Shards, write_index, write_shard
 from gtr_core.merge.statistics import MergeStatistics
 
 ADAPTER_CONFIG = "adapter_config.json"
+DELTA = "delta.safetensors"  # a teacher's task vectors
 
 
 def read_deltas(directory: Path, start: Mapping[str, Tensor]) -> Deltas:
-    """The task vectors of a checkpoint directory, full weights or a LoRA adapter, read one tensor at a time.
+    """The task vectors of a checkpoint directory, read one tensor at a time.
+
+    It holds full weights, a LoRA adapter, or task vectors as they are.
 
     Raises:
         MergeError: it holds no weights, or such that do not fit the start.
@@ -27,7 +30,7 @@ def read_deltas(directory: Path, start: Mapping[str, Tensor]) -> Deltas:
     try:
         if (directory / ADAPTER_CONFIG).is_file():
             return lora_deltas(weights, read_json(directory / ADAPTER_CONFIG), start)
-        return dense_deltas(start, weights)
+        return stored_deltas(start, weights) if (directory / DELTA).is_file() else dense_deltas(start, weights)
     except MergeError as error:
         raise MergeError(f"{directory}: {error}") from error
 
