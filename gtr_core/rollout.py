@@ -1,7 +1,8 @@
 """Batched collection: many environments side by side, one policy."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,7 @@ from gtr_core.seeding import generator
 from gtr_core.turns import Rollout
 
 IN_PROCESS = ExecutionConfig()
+Prompts = Sequence[Mapping[str, Tensor]]  # from `Policy.encode`
 
 
 @dataclass
@@ -34,7 +36,6 @@ class _Columns:
     logp: list[list[float]] = field(default_factory=list)
     verdicts: list[dict[str, bool]] = field(default_factory=list)
     hidden: list[Tensor] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     dones: list[bool] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
@@ -50,6 +51,7 @@ def collect(
     stream: tuple[str | int, ...],
     iteration: int = 0,
     execution: ExecutionConfig = IN_PROCESS,
+    reader: Mapping[str, Tensor] | None = None,
 ) -> Rollout:
     """Play `config.turns` turns in each of `config.envs` environments, fresh deals at the start and after each end.
 
@@ -61,9 +63,10 @@ def collect(
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
         iteration: what a drifting environment goes by.
         execution: how many processes play the games, which changes nothing about them.
+        reader: the weights whose hidden states the critic values; None = the policy's own.
     """
     with _seats(env, config.envs, stream, iteration, execution) as seats:
-        return _collect(policy, critic, seats, config, stream)
+        return _collect(policy, critic, seats, config, stream, reader)
 
 
 def _seats(
@@ -75,7 +78,12 @@ def _seats(
 
 
 def _collect(
-    policy: Policy, critic: Critic, seats: Seats | PooledSeats, config: RolloutConfig, stream: tuple[str | int, ...]
+    policy: Policy,
+    critic: Critic,
+    seats: Seats | PooledSeats,
+    config: RolloutConfig,
+    stream: tuple[str | int, ...],
+    reader: Mapping[str, Tensor] | None,
 ) -> Rollout:
     draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
     book, columns, episodes = PictureBook(), _Columns(), []
@@ -86,7 +94,7 @@ def _collect(
             chunk = range(start, min(start + config.batch_size, config.envs))
             observations = seats.observations[chunk.start : chunk.stop]
             columns.pictures += [book.add(o.image) for o in observations]
-            _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns)
+            _think(policy, observations, uniforms[chunk.start : chunk.stop], columns, reader)
         for e, outcome in enumerate(seats.act(columns.texts[-config.envs :])):
             n = len(columns.texts) - config.envs + e
             columns.starts.append(outcome.answer.action_start)
@@ -100,7 +108,8 @@ def _collect(
             if columns.dones[-1]:
                 episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
                 returns[e], turns[e] = 0.0, 0
-    last = _last_values(policy, critic, seats.observations, config.batch_size)
+    last = _last_states(policy, seats.observations, config.batch_size, reader)
+    hidden = torch.cat(columns.hidden)
     grid = (config.turns, config.envs)
     return Rollout(
         pictures=book.pictures,
@@ -112,13 +121,13 @@ def _collect(
         thought_N=columns.thought,
         logp_N=columns.logp,
         verdicts_N=columns.verdicts,
-        value_T_E=torch.tensor(columns.values).view(grid),
+        value_T_E=critic(hidden).cpu().view(grid),
         reward_T_E=torch.tensor(columns.rewards).view(grid),
         done_T_E=torch.tensor(columns.dones).view(grid),
         valid_T_E=torch.tensor(columns.valid).view(grid),
         legal_T_E=torch.tensor(columns.legal).view(grid),
-        last_value_E=torch.tensor(last),
-        hidden_N_D=torch.cat(columns.hidden),
+        last_value_E=critic(last).cpu(),
+        hidden_N_D=hidden.cpu(),
         episodes=episodes,
         faults=seats.faults,
     )
@@ -150,9 +159,13 @@ def replay(
 
 
 def _think(
-    policy: Policy, critic: Critic, observations: list[Observation], uniforms: np.ndarray, into: _Columns
+    policy: Policy,
+    observations: list[Observation],
+    uniforms: np.ndarray,
+    into: _Columns,
+    reader: Mapping[str, Tensor] | None,
 ) -> None:
-    """Generate, score and value one answer an observation."""
+    """Generate and score one answer an observation, and note the state that the critic values."""
     prompts = [policy.encode(o.image, o.prompt) for o in observations]
     answers = policy.generate(prompts, uniforms)
     scores = policy.score(prompts, answers)
@@ -160,13 +173,20 @@ def _think(
     into.answers += answers
     into.texts += [policy.decode(a) for a in answers]
     into.logp += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
-    into.hidden.append(scores.hidden_B_D.float().cpu())
-    into.values += critic(scores.hidden_B_D).tolist()
+    into.hidden.append(scores.hidden_B_D.float() if reader is None else _states(policy, prompts, reader))
 
 
-def _last_values(policy: Policy, critic: Critic, seen: Sequence[Observation], batch_size: int) -> list[float]:
-    values: list[float] = []
+def _states(policy: Policy, prompts: Prompts, reader: Mapping[str, Tensor] | None) -> Tensor:
+    """The hidden state (B, D) of each prompt's last token, as `reader` has it."""
+    with nullcontext() if reader is None else policy.swapped(reader):
+        return policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D.float()
+
+
+def _last_states(
+    policy: Policy, seen: Sequence[Observation], batch_size: int, reader: Mapping[str, Tensor] | None
+) -> Tensor:
+    states = []
     for start in range(0, len(seen), batch_size):
         prompts = [policy.encode(o.image, o.prompt) for o in seen[start : start + batch_size]]
-        values += critic(policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D).tolist()
-    return values
+        states.append(_states(policy, prompts, reader))
+    return torch.cat(states)

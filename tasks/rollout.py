@@ -20,11 +20,19 @@ def rollout(
     """`rollout.envs` x `rollout.turns` turns of the agent of the iteration before (None: the start)."""
 
     def compute(directory: Path) -> dict[str, float]:
-        policy = workbench(start, experiment).agent(agent)
+        bench = workbench(start, experiment)
+        policy = bench.agent(agent)
         critic = load_critic((agent or start).directory, experiment, policy)
         stream = ("rollout", experiment.seed, iteration)
         played = collect(
-            policy, critic, experiment.env, experiment.rollout, stream, iteration, execution=experiment.execution
+            policy,
+            critic,
+            experiment.env,
+            experiment.rollout,
+            stream,
+            iteration,
+            execution=experiment.execution,
+            reader=bench.start if experiment.critic.kind == "probe" else None,
         )
         played.save(directory)
         return _figures(played) | {"env_steps": float(iteration * played.size), "iteration": float(iteration)}

@@ -10,9 +10,10 @@ class CriticConfig:
     """The value function.
 
     `head`: MLP d->1024->512->1 on the last prompt token's hidden state, trained in the PPO loss (PAPER.md 1.2).
-    `probe`: an MLP on the same hidden state that sends no gradient into it, fitted to the start's play before RL and
-    refitted each iteration on the last `window` rollouts; a head trained from scratch on one small rollout explains too
-    little variance for a tiny model to learn by.
+    `probe`: an MLP on that hidden state as the start has it, whose weights do not move; it is fitted to the start's
+    play before RL and refitted each iteration on the last `window` rollouts. A head trained from scratch on one small
+    rollout explains too little variance for a tiny model to learn by, and the hidden states of an agent that learns
+    drift away from what older rollouts taught.
     """
 
     kind: str = "head"
