@@ -207,13 +207,16 @@ def merge(
     normalize: Annotated[bool, typer.Option(help="Divide by the weights.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of random masks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A directory to put the merged checkpoint in as well.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="The model that MODELS, plain directories or peft adapters, were made from.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Merge checkpoints without training, and register the result in MLflow."""
     from flows.merge import merge_models, merge_settings
 
     settings = merge_settings(method, density, weights, lam, normalize, len(models))
-    record = merge_models(models, settings, seed=seed, out=out)
+    record = merge_models(models, settings, seed=seed, out=out, start=start)
     if as_json:
         print(json.dumps(record, sort_keys=True))
 

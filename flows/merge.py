@@ -13,7 +13,7 @@ from gtr_core.compose import flatten, to_dict
 from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
 from gtr_core.errors import UserError
 from gtr_core.files import publish
-from tasks.offline_merge import offline_merge
+from tasks.offline_merge import offline_merge, offline_merge_of_directories
 from tasks.registry import directory_sha256, files_under, link_or_copy
 from tasks.store import StageStore
 from tasks.tracking import Tracker
@@ -21,7 +21,9 @@ from tasks.tracking import Tracker
 EXPERIMENT = "merges"
 
 
-def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: Path | None) -> dict[str, Any]:
+def merge_models(
+    texts: Sequence[str], config: MergeConfig, *, seed: int, out: Path | None, start: Path | None = None
+) -> dict[str, Any]:
     """Merge models, oldest first, as `gtr eval` takes them; the record of the result.
 
     Args:
@@ -29,6 +31,7 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
         config: the method, its settings and weights.
         seed: of random masks.
         out: a directory to put the merged checkpoint in as well; it must not be there yet.
+        start: given, `texts` are plain model directories or peft adapters, and this is the model they were made from.
 
     Raises:
         UserError: nothing of that name, models that do not belong together, `out` exists, a method that cannot merge
@@ -40,9 +43,14 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
     if out is not None and out.exists():
         raise UserError(f"{out} exists already: name a directory that does not.")
     home = workspace()
-    models = [find_model(text) for text in texts]
-    members = [model.directory for model in models]
-    record = offline_merge(StageStore(home / "store"), open_start(models[0]), members, config, seed)
+    store = StageStore(home / "store")
+    if start is not None:
+        members = [_plain(text) for text in texts]
+        record = offline_merge_of_directories(store, _plain(str(start)), members, config, seed)
+    else:
+        models = [find_model(text) for text in texts]
+        members = [model.directory for model in models]
+        record = offline_merge(store, open_start(models[0]), members, config, seed)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
     tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}
@@ -62,7 +70,8 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
     where = uri or str(out or merged)
     console = Console(stderr=True)
     console.print(f"{record.state}: {out or merged}", markup=False, soft_wrap=True, highlight=False)
-    console.print(f"Next     gtr eval {where}", markup=False, soft_wrap=True, highlight=False)
+    if start is None:
+        console.print(f"Next     gtr eval {where}", markup=False, soft_wrap=True, highlight=False)
     return {
         "uri": uri,
         "path": str(out or merged),
@@ -93,6 +102,13 @@ def merge_settings(method: str, density: float, weights: str, lam: float, normal
     if len(explicit) != n:
         raise ConfigError(f"--weights {weights} names {len(explicit)} weights for {n} models: give one a model.")
     return MergeConfig(**common, weights="explicit", explicit=explicit, window=n)  # type: ignore[arg-type]
+
+
+def _plain(text: str) -> Path:
+    directory = Path(text)
+    if not directory.is_dir():
+        raise UserError(f"There is no directory '{text}': with --start, models are directories of safetensors files.")
+    return directory.absolute()
 
 
 def _show(texts: Sequence[str], metrics: dict[str, float]) -> None:

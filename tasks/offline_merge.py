@@ -1,17 +1,17 @@
 """Stage `offline_merge`: checkpoints of any runs from one start, merged without training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gtr_core.agent.loading import base_tensors
 from gtr_core.agent.policy import Policy
-from gtr_core.checkpoint import CARD, Card, read_card, save_dense
+from gtr_core.checkpoint import ADAPTER_CONFIG, CARD, Card, read_card, save_teacher
 from gtr_core.compose import to_dict
 from gtr_core.config import MergeConfig
 from gtr_core.errors import UserError
 from gtr_core.files import sha256_file
-from gtr_core.merge import MergeStatistics, full_buffer_weights, read_deltas, teacher_tensors
+from gtr_core.merge import MergeStatistics, full_buffer_weights, merge_directories, read_deltas, teacher_tensors
 from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
@@ -42,17 +42,44 @@ def offline_merge(
         deltas = [read_deltas(member, base) for member in members]
         statistics = MergeStatistics()
         weights = full_buffer_weights(config, len(members))
-        merged = dict(teacher_tensors(base, deltas, weights, config, seed=seed, statistics=statistics))
-        save_dense(merged, replace(newest, role="teacher", kind="dense"), directory / "teacher")
+        merged = teacher_tensors(base, deltas, weights, config, seed=seed, statistics=statistics)
+        save_teacher(merged, base, replace(newest, role="teacher"), config, directory / "teacher")
         return statistics.result()
 
+    return _stage(store, newest.base, members, config, seed, compute)
+
+
+def offline_merge_of_directories(
+    store: StageStore, start: Path, members: Sequence[Path], config: MergeConfig, seed: int
+) -> StageRecord:
+    """The merge of plain model directories (safetensors as transformers writes them), or of peft adapters to `start`.
+
+    Raises:
+        MergeError: a directory without weights, or one that does not belong to the start; names the first difference.
+    """
+
+    def compute(directory: Path) -> dict[str, float]:
+        weights = full_buffer_weights(config, len(members))
+        return merge_directories(start, members, directory / "teacher", weights, config, seed=seed).result()
+
+    return _stage(store, _digest(start), members, config, seed, compute)
+
+
+def _stage(
+    store: StageStore,
+    base: object,
+    members: Sequence[Path],
+    config: MergeConfig,
+    seed: int,
+    compute: Callable[[Path], dict[str, float]],
+) -> StageRecord:
     return run_stage(
         store,
         stage="offline_merge",
         iteration=None,
         inputs={},
         config={
-            "base": newest.base,
+            "base": base,
             "members": [_digest(member) for member in members],
             "merge": {k: v for k, v in to_dict(config).items() if k not in ("interval", "mode")},
         },
@@ -74,4 +101,5 @@ def _same_start(members: Sequence[Path], cards: Sequence[Card]) -> None:
 
 def _digest(member: Path) -> dict[str, str]:
     """The contents of a checkpoint's directory: where it lies plays no part."""
-    return {p.name: sha256_file(p) for p in sorted(member.iterdir()) if p.suffix == ".safetensors" or p.name == CARD}
+    names = (CARD, ADAPTER_CONFIG)
+    return {p.name: sha256_file(p) for p in sorted(member.iterdir()) if p.suffix == ".safetensors" or p.name in names}

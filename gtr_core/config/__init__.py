@@ -80,6 +80,11 @@ class Experiment:
             raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
         if self.critic.kind == "probe" and self.warm_start.critic_turns == 0:
             raise ConfigError("critic.kind=probe needs warm_start.critic_turns above 0: it is fitted before RL starts.")
+        if self.merge.form == "adapter" and self.model.train != "lora":
+            raise ConfigError(
+                "merge.form=adapter needs model.train=lora: where all weights are trained biases move too, and fit no "
+                "adapter; use merge.form=delta."
+            )
         if self.model.source == "tiny" and self.warm_start.stop_at == 0:
             raise ConfigError("model.source=tiny needs warm_start.stop_at above 0: its weights start at random.")
 

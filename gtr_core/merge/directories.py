@@ -1,5 +1,6 @@
 """Merging checkpoints on disk: the streamed form of `merge_state_dicts`, with the same bytes for its result."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from gtr_core.merge.combine import check_merge, teacher_tensors
 from gtr_core.merge.deltas import Deltas, dense_deltas, stored_deltas
 from gtr_core.merge.lora import lora_deltas
 from gtr_core.merge.method import MergeError
-from gtr_core.merge.shards import Shards, write_index, write_shard
+from gtr_core.merge.shards import INDEX, Shards, write_index, write_shard
 from gtr_core.merge.statistics import MergeStatistics
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -45,9 +46,10 @@ def merge_directories(
     seed: int = 0,
     last: Path | None = None,
 ) -> MergeStatistics:
-    """Merge checkpoint directories into a new one, which has the start's files; in memory is one tensor of each member.
+    """Merge checkpoint directories into a new one, with one tensor of each member in memory at a time.
 
-    `out` is there when it is whole, and not before. It gets an index where there are several files.
+    `out` is there when it is whole, and not before. It has weights in files of the start's names, an index where there
+    are several, and the start's other files (configuration, tokenizer), so that whatever loads the start loads it.
 
     Args:
         start: theta_init, safetensors files.
@@ -78,6 +80,9 @@ def merge_directories(
             write_shard(directory / file, like, tensors)
         if len(base.files) > 1:
             write_index(directory, base.files)
+        for other in start.iterdir():
+            if other.is_file() and other.suffix != ".safetensors" and other.name != INDEX:
+                shutil.copyfile(other, directory / other.name)
     return statistics
 
 

@@ -1,9 +1,14 @@
 """`gtr merge`: the merge of any checkpoints of one start, without training."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from gtr_core.agent.loading import load_policy
+from gtr_core.config import ModelConfig, SamplingConfig
 from gtr_core.errors import UserError
 from tests.flows.conftest import Finished, gtr, last_line
 
@@ -28,6 +33,29 @@ def test_it_gives_the_bytes_that_the_run_gave(kl_run: Finished, tmp_path: Path, 
     assert by_uri["return_mean"] == kl_run.record["metrics"][f"final_{who}/greedy_return_mean"]
     again = last_line(gtr(kl_run.home, "merge", *CHECKPOINTS, "--method", method, "--json"))
     assert (again["state"], again["uri"]) == ("reused", record["uri"])
+
+
+@pytest.mark.slow
+def test_plain_model_directories_merge_and_load_as_their_start_does(kl_run: Finished, tmp_path: Path) -> None:
+    """`--start`: directories as transformers writes them, without a checkpoint's card; the result is one too."""
+    start = kl_run.stage("warm_start", None) / "base"
+    trained = load_file(start / "model.safetensors")
+    name = next(n for n in trained if n.endswith("q_proj.weight"))
+    for i, step in enumerate((0.25, 0.75)):
+        shutil.copytree(start, tmp_path / f"trained{i}")
+        save_file(trained | {name: trained[name] + step}, tmp_path / f"trained{i}" / "model.safetensors")
+    models = [str(tmp_path / "trained0"), str(tmp_path / "trained1")]
+    out = tmp_path / "merged"
+    arguments = (*models, "--start", str(start), "--method", "linear", "--out", str(out), "--json")
+    record = last_line(gtr(kl_run.home, "merge", *arguments))
+    assert record["uri"].startswith("models:/gtr-teacher-merges/") and record["state"] == "done"
+    merged = load_file(out / "model.safetensors")
+    assert all(torch.equal(merged[n], trained[n]) for n in trained if n != name)
+    torch.testing.assert_close(merged[name], trained[name] + 0.5)
+    policy = load_policy(str(out), ModelConfig(train="language"), SamplingConfig(), 0)
+    assert any(torch.equal(weight, merged[name]) for weight in policy.weights().values())
+    alien = gtr(kl_run.home, "merge", models[0], "nowhere", "--start", str(start))
+    assert alien.returncode == 2 and "There is no directory 'nowhere'" in alien.stderr
 
 
 @pytest.mark.slow

@@ -72,6 +72,15 @@ def test_the_result_has_the_starts_files_and_is_read_by_others(tmp_path: Path) -
     assert same(read, merge_state_dicts(start, trained(start, 1), [1.0], density=1.0))
 
 
+def test_whatever_else_the_start_has_comes_along(tmp_path: Path) -> None:
+    start = checkpoint(1)
+    base = save(tmp_path / "start", start)
+    (base / "config.json").write_text('{"model_type": "any"}')
+    member = save(tmp_path / "member", trained(start, 1)[0])
+    merge_directories(base, [member], tmp_path / "out", [1.0], MergeConfig())
+    assert (tmp_path / "out" / "config.json").read_text() == '{"model_type": "any"}'
+
+
 def test_every_number_lies_at_a_multiple_of_its_size(tmp_path: Path) -> None:
     """What readers that map a file need: three half-precision numbers must not come before wider ones."""
     start = {

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from gtr_core.agent.loading import base_tensors, save_base
-from gtr_core.checkpoint import Card, read_weights, save_agent
-from gtr_core.config import EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
+from gtr_core.agent.swapping import put_on
+from gtr_core.agent.trainable import base_parameters
+from gtr_core.checkpoint import Card, become, read_teacher, read_weights, save_agent
+from gtr_core.config import ConfigError, EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
 from gtr_core.files import write_json
 from gtr_core.merge import merge_state_dicts
 from tasks.merge import mean, merge
@@ -144,3 +146,58 @@ def test_a_greedy_soup_keeps_the_checkpoint_that_wins_more(tmp_path: Path) -> No
     record = made.merge(2, method="greedy_soup")
     close(teacher_of(record), made.dense(1))
     assert record.metrics["merge/members"] == 1
+
+
+def forms(made: Made) -> list[dict[str, object]]:
+    adapters: list[dict[str, object]] = [{"form": "adapter", "rank": 2}, {"form": "adapter", "rank": 64}]
+    return [{"form": "delta"}, *(adapters if made.experiment.model.train == "lora" else [])]
+
+
+def test_a_stored_form_is_the_teacher_up_to_what_it_reports(made: Made) -> None:
+    """Half the bytes as bf16 differences, fewer as an adapter; the loss is a metric of the merge."""
+    exact = made.merge(2)
+    whole = read_teacher(exact.directory / "teacher", made.theta_0)
+    assert exact.metrics["merge/form_error"] == 0
+    bounds = {0: 2**-9, 2: 0.95, 64: 1e-4}
+    sizes = [size_of(exact)]
+    for settings in forms(made):
+        record = made.merge(2, **settings)
+        teacher = read_teacher(record.directory / "teacher", made.theta_0)
+        assert set(teacher) == set(whole)
+        lost = sum(float((teacher[n] - whole[n]).square().sum()) for n in whole) ** 0.5
+        moved = sum(float((whole[n] - made.theta_0[n]).square().sum()) for n in whole) ** 0.5
+        assert record.metrics["merge/form_error"] == pytest.approx(lost / moved, rel=0.02, abs=1e-5)
+        assert lost / moved < bounds[int(str(settings.get("rank", 0)))]
+        sizes.append(size_of(record))
+    assert sizes[0] > 1.9 * sizes[1] and (len(sizes) == 2 or sizes[1] > 2 * sizes[2])
+
+
+def size_of(record: StageRecord) -> int:
+    return sum(f.stat().st_size for f in (record.directory / "teacher").glob("*.safetensors"))
+
+
+def test_a_stored_form_is_played_and_merged_on_as_exact_weights_are(made: Made) -> None:
+    exactly = {"mode": "incremental", "method": "linear"}
+    onward = read_teacher(made.merge(2, made.merge(1, **exactly), **exactly).directory / "teacher", made.theta_0)
+    for form in forms(made):
+        settings = exactly | form
+        record = made.merge(1, **settings)
+        directory = record.directory / "teacher"
+        played, expected = small_policy(made.experiment.model.train), small_policy(made.experiment.model.train)
+        become(played, directory)
+        put_on(expected.model, read_teacher(directory, made.theta_0))
+        own, theirs = base_parameters(played.model), base_parameters(expected.model)
+        assert all(torch.equal(own[n], theirs[n]) for n in made.theta_0)
+        if form.get("rank") != 2:
+            second = read_teacher(made.merge(2, record, **settings).directory / "teacher", made.theta_0)
+            assert all(torch.allclose(second[n], onward[n], atol=1e-3, rtol=0) for n in onward)
+
+
+def test_a_rank_belongs_to_an_adapter_and_an_adapter_to_adapters() -> None:
+    for settings in ({"form": "adapter"}, {"rank": 4}, {"form": "delta", "rank": 4}):
+        with pytest.raises(ConfigError, match=r"merge.form=adapter and merge.rank"):
+            MergeConfig(**settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="did you mean 'delta'"):
+        MergeConfig(form="deltas")
+    with pytest.raises(ConfigError, match=r"merge.form=adapter .* model.train=lora"):
+        Experiment(model=ModelConfig(train="language"), merge=MergeConfig(form="adapter", rank=4))
