@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 RUN_KEY = "gtr.run_key"
 _PAUSE_S = 30.0  # between tries while the server is away
+_PATIENCE = (
+    10  # and as many times what the last try took: a server that hangs costs training a tenth of its time at most
+)
 
 
 class Tracker:
@@ -157,11 +160,12 @@ class Tracker:
     def sync(self, *, now: bool = False) -> int:
         """Deliver what is owed, in order; returns what is still owed, because the server is away.
 
-        After a failure the server is left alone for half a minute, unless `now`. Raises what MLflow refuses.
+        After a failure the server is left alone for a while, unless `now`. Raises what MLflow refuses.
         """
         with exclusive(Outbox(self.folder).lock_path):
             box = self._outbox()
-            if now or time.monotonic() >= self._away_until:
+            started = time.monotonic()
+            if now or started >= self._away_until:
                 try:
                     client, run = self._connected(box)
                     while box.pending:
@@ -169,6 +173,8 @@ class Tracker:
                 except Failure as error:
                     if not is_away(error):
                         raise
+                    pause = max(_PAUSE_S, _PATIENCE * (time.monotonic() - started))
+                    self._away_until = time.monotonic() + pause
                     self._note_away(error, len(box.pending))
             return len(box.pending)
 
@@ -206,7 +212,6 @@ class Tracker:
 
     def _note_away(self, error: BaseException, owed: int) -> None:
         self.failures += 1
-        self._away_until = time.monotonic() + _PAUSE_S
         log.warning(
             "MLflow is away (%s): %d messages of run %s are kept for the next stage or `gtr sync`",
             str(error).partition("\n")[0][:300],
