@@ -9,6 +9,7 @@ from tasks.evaluation_set import EvaluationSet
 from tasks.mlmodel import EXAMPLE, input_example
 from tasks.record import StageRecord
 from tasks.registry import Kind
+from tasks.samples import sampled_episodes, write_samples
 from tasks.store import MANIFEST
 from tasks.tracking import Tracker
 
@@ -26,6 +27,8 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
     on = EvaluationSet.read(record)
     evaluated = by_key.get(str(record.inputs.get("model")))
     tracker.deliver(record, evaluates=evaluated, on=on)
+    if on.context == "test" and run.experiment.tracking.episodes:
+        _show_episodes(tracker, run, record)
     if evaluated is not None and evaluated.stage in MODELS and on.context == "validation":
         success = record.metrics[f"{MODELS[evaluated.stage]}/success_rate"]
         step = int(evaluated.metrics["env_steps"])
@@ -54,6 +57,18 @@ def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_ke
         parent=str(record.inputs.get("previous", "")),
         example=_example(run),
     )
+
+
+def _show_episodes(tracker: Tracker, run: Run, record: StageRecord) -> None:
+    """The first episodes of a final evaluation, as the artifacts `episodes/<who>.html` and `.csv`; made once."""
+    who = str(read_json(record.directory / MANIFEST)["config"]["who"])
+    folder = run.directory / "episodes"
+    if not (folder / f"{who}.csv").exists():
+        played = sampled_episodes(record, run.experiment.tracking.episodes)
+        write_samples(played, f"{run.name}: {who}", folder, who)
+    tracker.log_artifact(folder)
+    if run.experiment.tracking.traces:
+        tracker.log_traces(folder / f"{who}.csv", f"{run.key}:{who}")
 
 
 def _trained_on(record: StageRecord, by_key: Mapping[str, StageRecord]) -> list[str]:

@@ -16,6 +16,7 @@ from tasks.mlflow_store import store_lock
 from tasks.outbox import Outbox
 from tasks.record import StageRecord
 from tasks.registry import ModelRequest, RegisteredVersion, register, slug
+from tasks.traces import log_traces
 
 _BATCH = 1000  # metrics in one call, MLflow's limit
 
@@ -43,6 +44,8 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
                     give_score(client, model.name, model.version, Score(**message["score"]), alias)
         case "dataset":
             client.log_inputs(run_id, datasets=[EvaluationSet(**message["set"]).as_input()])
+        case "traces":
+            log_traces(client, run, Path(message["path"]), message["of"])
         case "artifact":
             path = Path(message["path"])
             if path.is_dir():

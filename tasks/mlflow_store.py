@@ -8,14 +8,13 @@ from urllib.parse import urlparse
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from gtr_core.errors import UserError
 from gtr_core.locks import exclusive
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-_SERVER_ERRORS = ("INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")  # HTTP 500, 429, 504
 Failure = (MlflowException, requests.RequestException, OperationalError)
 
 
@@ -93,8 +92,6 @@ def is_away(error: BaseException) -> bool:
         if isinstance(link, requests.RequestException | OperationalError):
             return True
         if isinstance(link, MlflowException) and link.error_code == "TEMPORARILY_UNAVAILABLE":
-            return True
-        if isinstance(link, RestException) and link.error_code in _SERVER_ERRORS:
             return True
         link = link.__cause__ or link.__context__
     return False

@@ -10,7 +10,13 @@ from typing import Any
 from gtr_core.files import read_json, write_json
 
 Message = dict[str, Any]  # `id`, `kind` and what that kind needs; JSON
-ONCE = ("metrics", "model", "score", "dataset")  # kinds whose content never changes, because a stage's does not
+ONCE = (
+    "metrics",
+    "model",
+    "score",
+    "dataset",
+    "traces",
+)  # kinds whose content never changes, because a stage's does not
 
 
 @dataclass

@@ -153,6 +153,10 @@ class Tracker:
         """Copy the file or directory into the run's artifacts; a later one of the same name replaces it."""
         self._send({"id": f"artifact:{path.name}", "kind": "artifact", "path": str(path.absolute())})
 
+    def log_traces(self, table: Path, of: str) -> None:
+        """Trace the episodes of a table of `tasks.samples`, once; `of` names them apart from any other run's."""
+        self._send({"id": f"traces:{of}", "kind": "traces", "path": str(table.absolute()), "of": of})
+
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the MLflow run; the next tracker of the run key opens it again."""
         self._send({"id": "finish", "kind": "finish", "status": status})

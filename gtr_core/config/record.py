@@ -30,7 +30,7 @@ class RetentionConfig:
 class TrackingConfig:
     """What MLflow gets of the final evaluation's episodes. None of it enters a stage's key."""
 
-    episodes: int = 4  # episodes a policy and mode, as an HTML page each and rows of a table; 0 for none
+    episodes: int = 4  # of each policy, on an HTML page and in a table; 0 for none
     traces: bool = False  # the same episodes as MLflow traces, a span a turn
 
     def __post_init__(self) -> None:

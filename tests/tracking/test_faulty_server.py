@@ -94,7 +94,9 @@ def test_no_line_is_lost_and_none_is_doubled_whatever_the_server_does(
         calls = front.calls
         iteration(run, store, k)
         assert run.pending > 0
-        assert front.calls == calls, f"a server that {mood} is left alone for a while"
+        assert front.calls <= calls + 2, (
+            f"one that {mood} is tried once, with one retry, and then left alone for a while"
+        )
         run.sync(now=True)
     front.mood = "well"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
