@@ -55,6 +55,7 @@ def run(
     overrides: Overrides = None,
     as_json: AsJson = False,
     recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
+    restore_freed: Annotated[bool, typer.Option(help="Compute again all of it that `gtr gc` freed.")] = False,
     accept_code_change: AcceptCode = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
@@ -68,7 +69,14 @@ def run(
     accepting = ["--accept-code-change"] if accept_code_change else []
     command = shlex.join(["gtr", "run", str(config), *(overrides or []), *accepting])
     origin = Origin(accept_code_change=accept_code_change)
-    record = launch(experiment, command, origin=origin, recompute_damaged=recompute_damaged, show=not as_json)
+    record = launch(
+        experiment,
+        command,
+        origin=origin,
+        recompute_damaged=recompute_damaged,
+        restore_freed=restore_freed,
+        show=not as_json,
+    )
     if as_json:
         print(json.dumps(record, sort_keys=True))
 
@@ -249,6 +257,22 @@ def sync() -> None:
     from flows.sync import deliver_all
 
     deliver_all()
+
+
+@app.command()
+def gc(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs that --keep and --n are for; default: all.")] = None,
+    keep: Annotated[str | None, typer.Option(help="all, last, every or best; default: each run's retention.")] = None,
+    n: Annotated[int, typer.Option(min=1, help="Of last, every or best.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without this only list it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free tensors of checkpoints, teachers and rollouts that no alias, policy or unfinished run needs."""
+    from flows.gc import collect
+
+    result = collect(runs or [], keep, n, free=yes, show=not as_json)
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
 
 
 @app.command()

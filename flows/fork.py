@@ -8,7 +8,7 @@ from flows.experiment import plan
 from flows.launch import launch
 from flows.runs import Origin, Run, find_run, run_of, workspace
 from gtr_core.compose import change, flatten, to_dict
-from gtr_core.config import ConfigError, Experiment
+from gtr_core.config import NOT_DECIDING, ConfigError, Experiment
 from gtr_core.errors import UserError
 from tasks.store import PlanningStore
 
@@ -67,5 +67,5 @@ def _check(parent: Run, at: int, experiment: Experiment) -> None:
         raise ConfigError(
             f"A fork at {at} of {experiment.iterations} iterations has none of its own: add iterations=N."
         )
-    if not [key for key in changed if not key.startswith("execution.")]:
+    if all(key.startswith(tuple(f"{path}." for path in NOT_DECIDING)) for key in changed):
         raise ConfigError("A fork that changes nothing is the run itself: add key=value, for example method=turbo_sft.")

@@ -1,26 +1,30 @@
 """`gtr run`: one experiment in this process, under the run's lock, with a Prefect API and the MLflow store at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from flows.experiment import plan
 from flows.journal import Journal
-from flows.perform import MODELS, run_experiment
-from flows.runs import PLAIN, RECORD, Origin, Run, open_run, read_sweeps, run_of, workspace
+from flows.perform import run_experiment
+from flows.published import MODELS
+from flows.runs import PLAIN, RECORD, Origin, Run, gc_lock, open_run, read_sweeps, run_of, workspace
 from flows.server import prefect_server
 from flows.watch import warnings_of
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
-from gtr_core.config import Experiment
+from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.envs.check import check_env
 from gtr_core.files import write_json
 from gtr_core.guidance.corrector.chat import Chat
-from gtr_core.locks import exclusive
+from gtr_core.locks import exclusive, shared
+from tasks.provenance import provenance, provenance_tags
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
+from tasks.retention import reads
 from tasks.store import PlanningStore, StageStore
 from tasks.tracking import Tracker
 
@@ -33,20 +37,25 @@ def launch(
     *,
     origin: Origin = PLAIN,
     recompute_damaged: bool = False,
+    restore_freed: bool = False,
     show: bool = True,
 ) -> dict[str, Any]:
     """Run or resume an experiment; its final record.
 
+    Stages whose tensors `gtr gc` freed are computed again where a stage that is still to be computed reads them, and
+    all of them with `restore_freed`.
+
     Raises:
         UserError: a device that is not there, a damaged stage, a full disk.
     """
-    pick_device(experiment.model.device)
+    device = pick_device(experiment.model.device)
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
     if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
         Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
-    run, stages = _planned(experiment, origin)
+    with shared(gc_lock(workspace())):
+        run, stages = _planned(experiment, origin)
     console.print(f"run {run.key}", markup=False, highlight=False)
 
     def held(holder: str) -> None:
@@ -57,8 +66,11 @@ def launch(
             run.workspace / "store",
             recompute_damaged=recompute_damaged,
             accept_code_change=run.origin.accept_code_change,
+            restore=_to_restore(run, everything=restore_freed),
         )
-        tracker = open_tracker(run)
+        facts = provenance(device)
+        tracker = open_tracker(run, provenance_tags(facts))
+        log_provenance(run, tracker, facts)
         journal = Journal(run.directory)
         status = "KILLED"  # by Ctrl-C, or by a worker that cancels
         try:
@@ -94,16 +106,31 @@ def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
     return open_run(experiment, home, origin), list(today)
 
 
-def open_tracker(run: Run, *, running: bool = True) -> Tracker:
-    """The run's tracker, with the tags and parameters that make MLflow's own views useful.
+def _to_restore(run: Run, *, everything: bool) -> set[str]:
+    """Keys of the freed stages to compute again: all of the run's, or those that what is to be computed reads."""
+    store = PlanningStore(run.workspace / "store", accept_code_change=run.origin.accept_code_change)
+    stages = plan(run, store).values()
+    return {r.key for r in stages if store.freed(r)} if everything else reads(stages, store.freed)[1]
+
+
+def log_provenance(run: Run, tracker: Tracker, facts: Mapping[str, Any]) -> None:
+    """What the run is made of and with, as its artifacts: `config.yaml`, whole, and `environment.json`."""
+    config, environment = run.directory / "config.yaml", run.directory / "environment.json"
+    config.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(run.experiment))))
+    write_json(environment, facts)
+    for path in (config, environment):
+        tracker.log_artifact(path)
+
+
+def open_tracker(run: Run, facts: Mapping[str, str] | None = None, *, running: bool = True) -> Tracker:
+    """The run's tracker, with the tags (`facts` among them) and parameters that make MLflow's own views useful.
 
     `gtr.sweep` is the sweep that ran it last (without one, the experiment's name); `gtr.sweep.<name>` is there for each
     sweep that the run is a cell of, and tells which.
     """
     experiment, origin, sweeps = run.experiment, run.origin, read_sweeps(run)
-    params = flatten(to_dict(experiment))
-    for name in ("name", *(k for k in params if k.startswith(("execution.", "corrector.endpoint.")))):
-        params.pop(name)
+    how = ("name", *(f"{path}." for path in NOT_DECIDING))
+    params = {key: value for key, value in flatten(to_dict(experiment)).items() if not key.startswith(how)}
     tags = {"gtr.method": experiment.method, "gtr.seed": experiment.seed}
     tags["gtr.sweep"] = next(reversed(sweeps), experiment.name)
     tags |= {f"gtr.sweep.{name}": cell for name, cell in sweeps.items()}
@@ -116,7 +143,7 @@ def open_tracker(run: Run, *, running: bool = True) -> Tracker:
         experiment=experiment.name,
         run_name=run.name,
         run_key=run.key,
-        tags={k: str(v) for k, v in tags.items()},
+        tags={k: str(v) for k, v in tags.items()} | dict(facts or {}),
         params=params,
         running=running,
     )

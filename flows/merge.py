@@ -7,12 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from flows.models import find_model, open_start
+from flows.models import find_model
 from flows.runs import workspace
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
 from gtr_core.errors import UserError
 from gtr_core.files import publish
+from tasks.checkpoints import open_start
 from tasks.offline_merge import offline_merge, offline_merge_of_directories
 from tasks.registry import directory_sha256, files_under, link_or_copy
 from tasks.store import StageStore
@@ -48,9 +49,8 @@ def merge_models(
         members = [_plain(text) for text in texts]
         record = offline_merge_of_directories(store, _plain(str(start)), members, config, seed)
     else:
-        models = [find_model(text) for text in texts]
-        members = [model.directory for model in models]
-        record = offline_merge(store, open_start(models[0]), members, config, seed)
+        members = [find_model(text).directory for text in texts]
+        record = offline_merge(store, open_start(members[0], home), members, config, seed)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
     tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}

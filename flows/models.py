@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
 from flows.runs import RECORD, find_run, workspace
-from gtr_core.agent.loading import load_policy
 from gtr_core.agent.policy import Policy
-from gtr_core.checkpoint import CARD, become, read_card
+from gtr_core.checkpoint import CARD, read_card
 from gtr_core.compose import read_yaml
-from gtr_core.config import EnvConfig, ModelConfig, SamplingConfig
+from gtr_core.config import EnvConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
+from tasks.checkpoints import open_checkpoint, require_tensors
 from tasks.model_uri import model_directory
-from tasks.store import StageStore
-from tasks.workbench import BASE, base_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -35,7 +32,7 @@ def find_model(text: str) -> Model:
     """A checkpoint directory, a run's agent (`RUN` or `RUN:agent`), its teacher (`RUN:teacher`), or a registered model.
 
     Raises:
-        UserError: nothing of that name; says what a model may be.
+        UserError: nothing of that name, and says what a model may be; or its tensors were freed.
     """
     home = workspace()
     if text.startswith("models:/"):
@@ -50,35 +47,14 @@ def find_model(text: str) -> Model:
         )
     else:
         directory = _of_run(text)
+    require_tensors(directory)
     card = read_card(directory)
     return Model(text, directory, EnvConfig(**card.env), card.iteration)
 
 
 def open_policy(model: Model) -> Policy:
-    """The policy that a checkpoint is; see `open_start` for what it raises."""
-    policy = open_start(model)
-    become(policy, model.directory)
-    return policy
-
-
-def open_start(model: Model) -> Policy:
-    """Load the start that a checkpoint belongs to.
-
-    Raises:
-        UserError: the start is not in this workspace's store.
-    """
-    card = read_card(model.directory)
-    store = StageStore(workspace() / "store")
-    start = store.lookup("warm_start", card.base)
-    if start is None:
-        where = store.directory("warm_start", card.base)
-        raise UserError(
-            f"The start of this checkpoint is missing: {where / BASE} is not there; run its experiment again."
-        )
-    settings: dict[str, Any] = dict(card.model)
-    settings["tiny"] = ModelConfig().tiny.__class__(**settings["tiny"])
-    settings["lora"] = ModelConfig().lora.__class__(**settings["lora"])
-    return load_policy(base_of(start), ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
+    """The policy that a checkpoint is; see `open_checkpoint` for what it raises."""
+    return open_checkpoint(model.directory, workspace())
 
 
 def find_env(text: str) -> EnvConfig:

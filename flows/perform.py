@@ -10,15 +10,13 @@ from prefect.context import FlowRunContext
 
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
+from flows.published import publish
 from flows.runs import Run
 from flows.watch import warnings_of
 from tasks.record import StageRecord
-from tasks.registry import Kind
 from tasks.stage import stage_task
 from tasks.store import StageStore
 from tasks.tracking import Tracker
-
-MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
 
 
 def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequence[str]) -> list[StageRecord]:
@@ -52,10 +50,7 @@ class _Performer:
         self.journal.write("start", stage=name)
         record = stage_task(name, partial(function, *arguments))
         self.records.append(record)
-        model = record.inputs.get("model")
-        self.tracker.deliver(record, evaluates=next((r for r in self.records if r.key == model), None))
-        if kind := MODELS.get(record.stage):
-            self._register(record, kind)
+        publish(self.tracker, self.run, record, self.records)
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)
@@ -76,17 +71,3 @@ class _Performer:
                 self.warned.add(trouble.rule)
                 self.journal.write("warning", rule=trouble.rule, text=str(trouble))
                 print(f"  WARNING {trouble}", file=sys.stderr)
-
-    def _register(self, record: StageRecord, kind: Kind) -> None:
-        experiment = self.run.at(record.iteration or 1)
-        merge = experiment.merge
-        how = {"merge": merge.method, "density": merge.density, "weights": merge.weights} if kind == "teacher" else {}
-        self.tracker.register_model(
-            record,
-            kind=kind,
-            name=f"gtr-{kind}-{self.run.experiment.name}",
-            directory=record.directory / kind,
-            step=int(record.metrics["env_steps"]),
-            tags={"gtr.method": experiment.method, **{f"gtr.{k}": str(v) for k, v in how.items()}},
-            members=record.inputs.get("members", ()),
-        )

@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.journal import JOURNAL
 from gtr_core.compose import build, to_dict
-from gtr_core.config import Experiment
+from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from tasks.code_version import code_version
@@ -57,11 +57,16 @@ def workspace() -> Path:
     return Path(os.environ.get("GTR_HOME", ".gtr")).absolute()
 
 
+def gc_lock(home: Path) -> Path:
+    """Shared by who plans a run and makes its folder, held alone by who frees: either sees the other's doing whole."""
+    return home / "locks" / "gc.lock"
+
+
 def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     """The run of a configuration; nothing is written.
 
-    The key covers everything that decides the result (not `execution` and `corrector.endpoint`, which only say how) and
-    the code of the stages: the same command again is the same run, and changed code is another one.
+    The key covers everything that decides the result (not NOT_DECIDING, which only says how) and the code of the
+    stages: the same command again is the same run, and changed code is another one.
     """
     facts = _deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
     if origin.history:
@@ -74,13 +79,12 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
 
 
 def open_run(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
-    """`run_of`, with the run's folder made, which says what it is."""
+    """`run_of`, with the run's folder made, which says what it is; what decides nothing is as it was asked for last."""
     run = run_of(experiment, home, origin)
     run.directory.mkdir(parents=True, exist_ok=True)
-    if not (run.directory / CONFIG).exists():
-        if origin != PLAIN:
-            write_json(run.directory / ORIGIN, to_dict(origin))
-        write_json(run.directory / CONFIG, to_dict(experiment))
+    if origin != PLAIN and not (run.directory / ORIGIN).exists():
+        write_json(run.directory / ORIGIN, to_dict(origin))
+    write_json(run.directory / CONFIG, to_dict(experiment))
     return run
 
 
@@ -142,8 +146,9 @@ def _name(experiment: Experiment, origin: Origin) -> str:
 
 def _deciding(experiment: Experiment) -> dict[str, Any]:
     facts = to_dict(experiment)
-    facts.pop("execution")
-    facts["corrector"].pop("endpoint")
+    for path in NOT_DECIDING:
+        section, _, name = path.rpartition(".")
+        (facts[section] if section else facts).pop(name)
     return facts
 
 

@@ -10,7 +10,13 @@ from typing import Any
 from gtr_core.files import read_json, write_json
 
 Message = dict[str, Any]  # `id`, `kind` and what that kind needs; JSON
-ONCE = ("metrics", "model")  # kinds whose content never changes, because a stage's does not
+ONCE = (
+    "metrics",
+    "model",
+    "score",
+    "dataset",
+    "traces",
+)  # kinds whose content never changes, because a stage's does not
 
 
 @dataclass
@@ -38,10 +44,12 @@ class Outbox:
         """The lock of this outbox."""
         return self.folder / ".tracking.lock"
 
-    def add(self, message: Message) -> None:
-        """Owe one more message: a stage's only if it is neither delivered nor owed, else in place of its older one."""
+    def add(self, message: Message, *, again: bool = False) -> None:
+        """Owe one more message: a stage's only if it is neither delivered (unless `again`) nor owed, else in place of
+        its older one."""
         if message["kind"] in ONCE:
-            if message["id"] in self.delivered or any(owed["id"] == message["id"] for owed in self.pending):
+            delivered = message["id"] in self.delivered and not again
+            if delivered or any(owed["id"] == message["id"] for owed in self.pending):
                 return
         else:
             self.pending = [owed for owed in self.pending if owed["id"] != message["id"]]

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,14 @@ from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from gtr_core.files import read_json
+from tasks.mlmodel import write_mlmodel
 from tasks.record import Output, StageRecord
 
+FILES, FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
 Kind = Literal["agent", "teacher"]
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
@@ -35,7 +40,9 @@ class ModelRequest:
     directory: str = ""  # inside the stage's directory; "" = all of it
     step: int = 0  # environment steps
     tags: Mapping[str, str] | None = None
-    members: Sequence[str] = ()  # stage keys
+    members: Sequence[str] = ()  # keys of the stages whose models were merged
+    parent: str = ""  # key of the stage whose model was trained further
+    example: str = ""  # path of a JSON file: MLflow's input example
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,14 @@ def directory_sha256(record: StageRecord, directory: str = "") -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def register(client: MlflowClient, run: Run, request: ModelRequest, members: Sequence[str]) -> RegisteredVersion:
-    """Log the model of `request` in `run` and register it; `members` are the model ids of what it was made of."""
-    tags = _tags(run, request, members)
+def register(
+    client: MlflowClient, run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]
+) -> RegisteredVersion:
+    """Log the model of `request` in `run`, register it, and give it the alias `<run key>-latest`.
+
+    `known` has the model ids of the stages that the run has registered: parents and members are named by them.
+    """
+    tags = _tags(run, run_key, request, known)
     model = _find_or_create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
         _place_files(client, model, request)
@@ -80,18 +92,48 @@ def register(client: MlflowClient, run: Run, request: ModelRequest, members: Seq
     logged = {output.model_id for output in run.outputs.model_outputs}
     if model.model_id not in logged:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, request.step)])
+    members = [LoggedModelInput(known[key]) for key in request.members if key in known]
     if members:
-        client.log_inputs(run.info.run_id, models=[LoggedModelInput(member) for member in members])
+        client.log_inputs(run.info.run_id, models=members)
     version = _find_or_create_version(client, request.name, model, tags)
-    alias = f"{slug(run.info.run_name)}-latest"
-    client.set_registered_model_alias(request.name, alias, version)
+    client.set_registered_model_alias(request.name, f"{slug(run_key)}-latest", version)
+    _restore_freed(client, request)
     return RegisteredVersion(request.name, version, model.model_id, tags["gtr.sha256"])
 
 
-def _tags(run: Run, request: ModelRequest, members: Sequence[str]) -> dict[str, str]:
-    tags = {
+def versions(client: MlflowClient, search: str) -> list[ModelVersion]:
+    """Every model version that matches MLflow's filter, page by page."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(search, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def local_folder(location: str) -> Path | None:
+    """Where a model's files are, when that is a folder of this machine and not a server's store."""
+    parsed = urlparse(location)
+    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
+
+
+def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]) -> dict[str, str]:
+    """`gtr.input.<name>` has the keys of the stages read, whole: by them one walks the family in the store."""
+    inputs = {
+        f"gtr.input.{name}": keys if isinstance(keys, str) else ",".join(keys)
+        for name, keys in request.record.inputs.items()
+        if keys
+    }
+    members = [known[key] for key in request.members if key in known]
+    family = {"gtr.members": ",".join(members), "gtr.parent": known.get(request.parent, "")}
+    return {
         **(request.tags or {}),
+        **inputs,
+        **{name: ids for name, ids in family.items() if ids},
         "gtr.run": run.info.run_name,
+        "gtr.run_key": run_key,
         "gtr.run_id": run.info.run_id,
         "gtr.stage": request.record.stage,
         "gtr.stage_key": request.record.key,
@@ -99,7 +141,6 @@ def _tags(run: Run, request: ModelRequest, members: Sequence[str]) -> dict[str, 
         "gtr.env_steps": str(request.step),
         "gtr.sha256": directory_sha256(request.record, request.directory),
     }
-    return {**tags, "gtr.members": ",".join(members)} if members else tags
 
 
 def _find_or_create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[str, str]) -> LoggedModel:
@@ -134,16 +175,33 @@ def _find_or_create_version(client: MlflowClient, name: str, model: LoggedModel,
     return str(created.version)
 
 
+def _restore_freed(client: MlflowClient, request: ModelRequest) -> None:
+    """Give their files back to the versions, any run's, whose tensors were freed, now that the stage has them again."""
+    search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}' and tags.`{FILES}` = '{FREED}'"
+    for version in versions(client, search):
+        model = client.get_logged_model(version.tags["gtr.model_id"])
+        _place_files(client, model, request)
+        client.delete_logged_model_tag(model.model_id, FILES)
+        client.delete_model_version_tag(version.name, version.version, FILES)
+
+
 def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest) -> None:
-    """Give the model its files: as hard links where its artifacts are a local folder, else by upload."""
+    """Give the model its files: as hard links where its artifacts are a local folder, else by upload.
+
+    `MLmodel` and the input example beside them are MLflow's alone.
+    """
     source = request.record.directory / request.directory
-    location = urlparse(model.artifact_location)
-    if location.scheme not in ("", "file"):
-        client.log_model_artifacts(model.model_id, str(source))
+    example = read_json(Path(request.example)) if request.example else None
+    target = local_folder(model.artifact_location)
+    if target is not None:
+        for name in files_under(request.record, request.directory):
+            link_or_copy(source / name, target / name)
+        write_mlmodel(target, model.model_id, model.source_run_id, example)
         return
-    target = Path(url2pathname(location.path))
-    for name in files_under(request.record, request.directory):
-        link_or_copy(source / name, target / name)
+    client.log_model_artifacts(model.model_id, str(source))
+    with tempfile.TemporaryDirectory() as folder:
+        write_mlmodel(Path(folder), model.model_id, model.source_run_id, example)
+        client.log_model_artifacts(model.model_id, folder)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

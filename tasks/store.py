@@ -5,7 +5,8 @@ leading dot, `<key>.damaged-1`) is not a stage.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from gtr_core.files import read_json, sha256_file
 from tasks.record import Output, StageRecord
 
 MANIFEST = "stage.json"
+FREED = "freed.json"  # in a stage whose tensors `gtr gc` removed: which files, when and why
 
 
 class DamagedStage(UserError):  # noqa: N818 - named for the condition
@@ -26,11 +28,20 @@ class StageStore:
     """Finished stages by key.
 
     `recompute_damaged` treats a damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a
-    stage that is absent, the newest one that differs from it in nothing but the code.
+    stage that is absent, the newest one that differs from it in nothing but the code. A stage whose tensors were freed
+    is as good as another, unless its key is in `restore`: those are treated as absent.
     """
 
-    def __init__(self, root: Path, *, recompute_damaged: bool = False, accept_code_change: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        recompute_damaged: bool = False,
+        accept_code_change: bool = False,
+        restore: Collection[str] = (),
+    ) -> None:
         self.root = root.absolute()
+        self.restore = frozenset(restore)
         self.recompute_damaged = recompute_damaged
         self.accept_code_change = accept_code_change
         self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
@@ -49,6 +60,8 @@ class StageStore:
             return None
         try:
             record = self._read(stage, key)
+            if key in self.restore and self.freed(record):
+                return None
             self.verify(record)
         except DamagedStage:
             if self.recompute_damaged:
@@ -81,12 +94,20 @@ class StageStore:
                     continue  # a damaged stage is told of when it is looked up
         return [manifest for path, manifest in self._manifests.items() if path.parent.parent.name == stage]
 
+    def freed(self, record: StageRecord) -> frozenset[str]:
+        """The stage's files that `gtr gc` has removed; none for most."""
+        path = record.directory / FREED
+        return frozenset(read_json(path)["files"]) if path.exists() else frozenset()
+
     def verify(self, record: StageRecord) -> None:
-        """Check size and SHA-256 of every file; raises DamagedStage that names the first bad one.
+        """Check size and SHA-256 of every file that was not freed; raises DamagedStage that names the first bad one.
 
         A digest is computed once a process for a file that stays the same (path, time, size, inode).
         """
+        freed = self.freed(record)
         for name, expected in record.outputs.items():
+            if name in freed:
+                continue
             path = record.directory / name
             try:
                 stat = path.stat()
@@ -98,9 +119,14 @@ class StageStore:
                 raise _damaged(path, "does not match its SHA-256")
 
     def set_aside(self, stage: str, key: str) -> None:
-        """Move what is under the key to `<key>.damaged-<n>`, if anything is; call it with the stage's lock held."""
+        """Move what is under the key to `<key>.damaged-<n>`, if anything is; call it with the stage's lock held.
+
+        What is left of a freed stage is removed: it is about to be computed again.
+        """
         directory = self.directory(stage, key)
-        if directory.exists():
+        if (directory / FREED).exists():
+            shutil.rmtree(directory)
+        elif directory.exists():
             aside = (directory.with_name(f"{key}.damaged-{n}") for n in range(1, 1000))
             directory.rename(next(path for path in aside if not path.exists()))
 

@@ -9,25 +9,29 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from gtr_core.locks import exclusive
-from tasks.metrics import read_metrics
+from tasks.aliases import Score
+from tasks.delivery import deliver, model_message
+from tasks.evaluation_set import EvaluationSet
 from tasks.mlflow_store import Failure, connect, find_or_create_experiment, is_away, store_lock
 from tasks.outbox import Message, Outbox
 from tasks.record import StageRecord
-from tasks.registry import Kind, ModelRequest, RegisteredVersion, register
+from tasks.registry import Kind, ModelRequest, RegisteredVersion
 
 log = logging.getLogger(__name__)
 
 RUN_KEY = "gtr.run_key"
-_BATCH = 1000  # metrics in one call, MLflow's limit
 _PAUSE_S = 30.0  # between tries while the server is away
+_PATIENCE = (
+    10  # and as many times what the last try took: a server that hangs costs training a tenth of its time at most
+)
 
 
 class Tracker:
@@ -83,10 +87,18 @@ class Tracker:
         """How many messages are owed."""
         return len(self._outbox().pending)
 
-    def deliver(self, record: StageRecord, *, evaluates: StageRecord | None = None) -> None:
-        """Log the stage's metrics, once a run; with `evaluates` they carry the id of that stage's model as well."""
-        subject = evaluates.key if evaluates else None
-        self._send({"id": f"metrics:{record.key}", "kind": "metrics", "path": record.path, "subject": subject})
+    def deliver(
+        self, record: StageRecord, *, evaluates: StageRecord | None = None, on: EvaluationSet | None = None
+    ) -> None:
+        """Log the stage's metrics, once a run.
+
+        With `evaluates` they carry the id of that stage's model; `on` becomes a dataset of the run, which they carry.
+        """
+        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "path": record.path}
+        message |= {"subject": evaluates.key if evaluates else None, "set": asdict(on) if on else None}
+        if on:
+            self._send({"id": f"dataset:{on.context}:{on.digest}", "kind": "dataset", "set": asdict(on)})
+        self._send(message)
 
     def register_model(
         self,
@@ -98,25 +110,52 @@ class Tracker:
         step: int = 0,
         tags: Mapping[str, str] | None = None,
         members: Sequence[str] = (),
+        parent: str = "",
+        example: Path | None = None,
     ) -> RegisteredVersion | None:
         """Log the stage's files in `directory` as a model and a version of `name`; None while the server is away.
 
-        The version gets the alias `<run>-latest`. `members` are the keys of the stages whose models it was merged
-        from: those that this run has registered are logged as the run's inputs and named in the tag `gtr.members`.
+        The version gets the alias `<run key>-latest`.
+
+        Args:
+            record: the finished stage; one that was just computed gives freed versions of it their files back.
+            kind: agent or teacher.
+            name: of the registered model.
+            directory: inside the stage's.
+            step: environment steps.
+            tags: beside those of run, stage and family.
+            members: keys of the stages whose models it was merged from: those that this run has registered are logged
+                as the run's inputs and named in the tag `gtr.members`.
+            parent: key of the stage whose model it was trained from, named in the tag `gtr.parent`.
+            example: a JSON file, MLflow's input example.
         """
         inside = "" if directory == record.directory else directory.relative_to(record.directory).as_posix()
-        request = ModelRequest(record, kind, name, inside, step, tags, list(members))
-        self._send({"id": _model_message(record.key), "kind": "model", "request": asdict(request)})
+        shown = str(example.absolute()) if example else ""
+        request = ModelRequest(record, kind, name, inside, step, tags, list(members), parent, shown)
+        message = {"id": model_message(record.key), "kind": "model", "request": asdict(request)}
+        self._send(message, again=record.state == "done")
         return self.registered(record)
+
+    def score(
+        self, record: StageRecord, *, evaluated: StageRecord, on: EvaluationSet, success: float, step: int
+    ) -> None:
+        """Let a registered stage compete for `<run key>-best` and `best` by its success on a validation set."""
+        score = Score(success, step, self.run_key, on.identity, on.episodes)
+        message = {"id": f"score:{record.key}", "kind": "score", "subject": evaluated.key, "score": asdict(score)}
+        self._send(message)
 
     def registered(self, record: StageRecord) -> RegisteredVersion | None:
         """The model that this run has registered from the stage; None when it has not, or not yet."""
-        found = self._outbox().delivered.get(_model_message(record.key))
+        found = self._outbox().delivered.get(model_message(record.key))
         return RegisteredVersion(**found) if found else None
 
     def log_artifact(self, path: Path) -> None:
         """Copy the file or directory into the run's artifacts; a later one of the same name replaces it."""
         self._send({"id": f"artifact:{path.name}", "kind": "artifact", "path": str(path.absolute())})
+
+    def log_traces(self, table: Path, of: str) -> None:
+        """Trace the episodes of a table of `tasks.samples`, once; `of` names them apart from any other run's."""
+        self._send({"id": f"traces:{of}", "kind": "traces", "path": str(table.absolute()), "of": of})
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the MLflow run; the next tracker of the run key opens it again."""
@@ -125,24 +164,27 @@ class Tracker:
     def sync(self, *, now: bool = False) -> int:
         """Deliver what is owed, in order; returns what is still owed, because the server is away.
 
-        After a failure the server is left alone for half a minute, unless `now`. Raises what MLflow refuses.
+        After a failure the server is left alone for a while, unless `now`. Raises what MLflow refuses.
         """
         with exclusive(Outbox(self.folder).lock_path):
             box = self._outbox()
-            if now or time.monotonic() >= self._away_until:
+            started = time.monotonic()
+            if now or started >= self._away_until:
                 try:
                     client, run = self._connected(box)
                     while box.pending:
-                        box.settle(_deliver(client, run, box, box.pending[0]))
+                        box.settle(deliver(client, run, self.run_key, self.workspace, box))
                 except Failure as error:
                     if not is_away(error):
                         raise
+                    pause = max(_PAUSE_S, _PATIENCE * (time.monotonic() - started))
+                    self._away_until = time.monotonic() + pause
                     self._note_away(error, len(box.pending))
             return len(box.pending)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message, *, again: bool = False) -> None:
         with exclusive(Outbox(self.folder).lock_path):
-            self._outbox().add(message)
+            self._outbox().add(message, again=again)
         self.sync()
 
     def _outbox(self) -> Outbox:
@@ -174,46 +216,9 @@ class Tracker:
 
     def _note_away(self, error: BaseException, owed: int) -> None:
         self.failures += 1
-        self._away_until = time.monotonic() + _PAUSE_S
         log.warning(
             "MLflow is away (%s): %d messages of run %s are kept for the next stage or `gtr sync`",
             str(error).partition("\n")[0][:300],
             owed,
             self.run_name,
         )
-
-
-def _model_message(stage_key: str) -> str:
-    return f"model:{stage_key}"
-
-
-def _deliver(client: MlflowClient, run: Run, box: Outbox, message: Message) -> Any:
-    """Deliver one message; what it gives is remembered under its id."""
-    run_id = run.info.run_id
-    match message["kind"]:
-        case "metrics":
-            subject = box.delivered.get(_model_message(message["subject"]))
-            model_id = subject["model_id"] if subject else None
-            lines = read_metrics(Path(message["path"]))
-            for start in range(0, len(lines), _BATCH):
-                metrics = [
-                    Metric(line.key, line.value, line.timestamp_ms, line.step, model_id=model_id)
-                    for line in lines[start : start + _BATCH]
-                ]
-                client.log_batch(run_id, metrics=metrics)
-            return len(lines)
-        case "model":
-            facts = message["request"]
-            request = ModelRequest(**{**facts, "record": StageRecord.from_json(facts["record"])})
-            known = [box.delivered.get(_model_message(key)) for key in request.members]
-            members = [model["model_id"] for model in known if model]
-            return asdict(register(client, client.get_run(run_id), request, members))
-        case "artifact":
-            path = Path(message["path"])
-            if path.is_dir():
-                client.log_artifacts(run_id, str(path), path.name)
-            else:
-                client.log_artifact(run_id, str(path))
-        case "finish":
-            client.set_terminated(run_id, message["status"])
-    return None

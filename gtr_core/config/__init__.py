@@ -11,6 +11,7 @@ from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
 from gtr_core.config.limits import choice, within
 from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
+from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig
 from gtr_core.errors import ConfigError
@@ -19,6 +20,7 @@ __all__ = [
     "GUIDES",
     "MERGE_METHODS",
     "METHODS",
+    "NOT_DECIDING",
     "ConfigError",
     "CorrectorConfig",
     "CriticConfig",
@@ -33,10 +35,12 @@ __all__ = [
     "MergeConfig",
     "ModelConfig",
     "PPOConfig",
+    "RetentionConfig",
     "RolloutConfig",
     "SFTConfig",
     "SamplingConfig",
     "TinyConfig",
+    "TrackingConfig",
     "WarmStartConfig",
 ]
 
@@ -47,6 +51,7 @@ GUIDES = {
     "turbo_sft": "sft",
     "turbo_kl": "kl",
 }  # `distill` names one of these methods
+NOT_DECIDING = ("execution", "retention", "tracking", "corrector.endpoint")  # how a run is run, not what comes of it
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Experiment:
     merge: MergeConfig = field(default_factory=MergeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         choice("method", self.method, METHODS)

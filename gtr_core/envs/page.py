@@ -1,4 +1,4 @@
-"""An episode as one self-contained HTML page: frames, prompts, thoughts, actions, rewards."""
+"""Episodes as one self-contained HTML page: frames, prompts, thoughts, actions, rewards."""
 
 import base64
 import io
@@ -23,15 +23,27 @@ summary{cursor:pointer;color:#555}h3{margin:0}
 
 def episode_page(turns: Sequence[Turn], title: str) -> str:
     """The page of an episode's turns, as `play_episode` returns them."""
+    return episodes_page([turns], title)
+
+
+def episodes_page(episodes: Sequence[Sequence[Turn]], title: str) -> str:
+    """The page of several episodes, one below the other."""
+    bodies = "\n".join(
+        _episode(turns, f"Episode {number}: " if len(episodes) > 1 else "") for number, turns in enumerate(episodes, 1)
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>\n'
+        f"<body><h1>{escape(title)}</h1>{bodies}\n</body></html>\n"
+    )
+
+
+def _episode(turns: Sequence[Turn], label: str) -> str:
     total = sum(outcome.reward for _, outcome in turns)
     last = turns[-1][1] if turns else None
     end = "" if last is None else "won" if last.won else "truncated" if last.truncated else "not won"
     body = "\n".join(_section(i, turn) for i, turn in enumerate(turns, start=1))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>\n'
-        f"<body><h1>{escape(title)}</h1><p>{len(turns)} turns, return {total:g}, {end}.</p>\n{body}\n</body></html>\n"
-    )
+    return f"<p>{label}{len(turns)} turns, return {total:g}, {end}.</p>\n{body}"
 
 
 def _section(number: int, turn: Turn) -> str:

@@ -73,8 +73,8 @@ def last_line(result: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
-def small_run(home: Path, name: str, overrides: Sequence[str] = ()) -> Finished:
-    return Finished(home, last_line(gtr(home, "run", config(name), *SMALL, *overrides, "--json")))
+def small_run(home: Path, name: str, overrides: Sequence[str] = (), **extra: str) -> Finished:
+    return Finished(home, last_line(gtr(home, "run", config(name), *SMALL, *overrides, "--json", **extra)))
 
 
 @pytest.fixture(scope="session")

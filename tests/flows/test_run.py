@@ -87,7 +87,7 @@ def test_mlflow_has_one_run_with_curves_models_and_members(kl_run: Finished) -> 
     assert [m.step for m in curve] == [32, 64]
     versions = client.search_model_versions("name = 'gtr-teacher-cards3'")
     assert {len(v.tags["gtr.members"].split(",")) for v in versions} == {1, 2}
-    latest = client.get_model_version_by_alias("gtr-agent-cards3", f"{run.info.run_name}-latest")
+    latest = client.get_model_version_by_alias("gtr-agent-cards3", f"{kl_run.record['run']}-latest")
     assert latest.tags["gtr.sha256"] == kl_run.record["agent"]["sha256"]
 
 

@@ -94,17 +94,17 @@ def test_models_are_versions_with_files_family_and_alias(workspace: Path, store:
     )
     assert teacher is not None and teacher.uri == "models:/gtr-teacher-points/1"
     mlflow = client(workspace)
-    version = mlflow.get_model_version_by_alias("gtr-teacher-points", "kl-seed-1-latest")
+    version = mlflow.get_model_version_by_alias("gtr-teacher-points", "key-1-latest")
     assert version.tags["gtr.stage_key"] == merged.key and version.tags["density"] == ".8"
     assert version.tags["gtr.sha256"] == directory_sha256(merged, "model") and version.tags["gtr.iteration"] == "2"
-    latest = mlflow.get_model_version_by_alias("gtr-agent-points", "kl-seed-1-latest")
+    latest = mlflow.get_model_version_by_alias("gtr-agent-points", "key-1-latest")
     assert str(latest.version) == "2"
     seen = mlflow.get_run(run.run_id)
     member_ids = {model.model_id for model in seen.inputs.model_inputs}
     assert member_ids == set(version.tags["gtr.members"].split(",")) and len(member_ids) == 2
     steps = {model.model_id: model.step for model in seen.outputs.model_outputs}
     assert len(steps) == 3 and steps[teacher.model_id] == 200
-    files = model_directory(workspace, "models:/gtr-teacher-points@kl-seed-1-latest")
+    files = model_directory(workspace, "models:/gtr-teacher-points@key-1-latest")
     assert (files / "weights.bin").read_bytes() == (merged.directory / "model" / "weights.bin").read_bytes()
 
 
@@ -178,7 +178,7 @@ def test_an_unknown_run_is_one_sentence(workspace: Path) -> None:
     ("uri", "words"),
     [
         ("models:/nope@best", "it has gtr-agent-points"),
-        ("models:/gtr-agent-points@nope", "'gtr-agent-points' has the aliases kl-seed-1-latest"),
+        ("models:/gtr-agent-points@nope", "'gtr-agent-points' has the aliases key-1-latest"),
         ("models:/gtr-agent-points/9", "no model models:/gtr-agent-points/9"),
         ("models:/m-123", "no model models:/m-123"),
         ("somewhere", r"write models:/<name>@<alias>"),

@@ -1,0 +1,85 @@
+"""What MLflow is told of a finished stage: its figures, its model with its family, how the model did."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flows.runs import Run
+from gtr_core.files import read_json, write_json
+from tasks.evaluation_set import EvaluationSet
+from tasks.mlmodel import EXAMPLE, input_example
+from tasks.record import StageRecord
+from tasks.registry import Kind
+from tasks.samples import sampled_episodes, write_samples
+from tasks.store import MANIFEST
+from tasks.tracking import Tracker
+
+MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
+
+
+def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[StageRecord]) -> None:
+    """Deliver a stage's record; `records` are the run's so far, this one included."""
+    by_key = {r.key: r for r in records}
+    if kind := MODELS.get(record.stage):
+        _register(tracker, run, record, kind, by_key)
+    if record.stage != "evaluate":
+        tracker.deliver(record)
+        return
+    on = EvaluationSet.read(record)
+    evaluated = by_key.get(str(record.inputs.get("model")))
+    tracker.deliver(record, evaluates=evaluated, on=on)
+    if on.context == "test" and run.experiment.tracking.episodes:
+        _show_episodes(tracker, run, record)
+    if evaluated is not None and evaluated.stage in MODELS and on.context == "validation":
+        success = record.metrics[f"{MODELS[evaluated.stage]}/success_rate"]
+        step = int(evaluated.metrics["env_steps"])
+        tracker.score(record, evaluated=evaluated, on=on, success=success, step=step)
+
+
+def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_key: Mapping[str, StageRecord]) -> None:
+    experiment = run.at(record.iteration or 1)
+    tags = {"gtr.method": experiment.method, "gtr.seed": str(experiment.seed)}
+    if kind == "teacher":
+        merge = experiment.merge
+        tags |= {"gtr.merge": merge.method, "gtr.density": str(merge.density), "gtr.mode": merge.mode}
+        tags |= {"gtr.weighting": merge.weights, "gtr.window": str(merge.window or "all")}
+        weights = read_json(record.directory / MANIFEST)["config"]["weights"]
+        tags["gtr.weights"] = ",".join(f"{weight:.6g}" for weight in weights)
+    else:
+        tags["gtr.rollouts"] = ",".join(_trained_on(record, by_key))
+    tracker.register_model(
+        record,
+        kind=kind,
+        name=f"gtr-{kind}-{run.experiment.name}",
+        directory=record.directory / kind,
+        step=int(record.metrics["env_steps"]),
+        tags=tags,
+        members=record.inputs.get("members", ()),
+        parent=str(record.inputs.get("previous", "")),
+        example=_example(run),
+    )
+
+
+def _show_episodes(tracker: Tracker, run: Run, record: StageRecord) -> None:
+    """The first episodes of a final evaluation, as the artifacts `episodes/<who>.html` and `.csv`; made once."""
+    who = str(read_json(record.directory / MANIFEST)["config"]["who"])
+    folder = run.directory / "episodes"
+    if not (folder / f"{who}.csv").exists():
+        played = sampled_episodes(record, run.experiment.tracking.episodes)
+        write_samples(played, f"{run.name}: {who}", folder, who)
+    tracker.log_artifact(folder)
+    if run.experiment.tracking.traces:
+        tracker.log_traces(folder / f"{who}.csv", f"{run.key}:{who}")
+
+
+def _trained_on(record: StageRecord, by_key: Mapping[str, StageRecord]) -> list[str]:
+    """Keys of the rollouts behind an update: its own, and those that its guidance was made from."""
+    guides = (by_key[key] for key in record.inputs.get("guides", ()))
+    return list(dict.fromkeys([*(str(guide.inputs["rollout"]) for guide in guides), str(record.inputs["rollout"])]))
+
+
+def _example(run: Run) -> Path:
+    """The run's input example, made once."""
+    path = run.directory / EXAMPLE
+    if not path.exists():
+        write_json(path, input_example(run.experiment.env))
+    return path

@@ -1,0 +1,83 @@
+"""What a message of a run's outbox comes to in MLflow; each may be repeated."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+
+from gtr_core.locks import exclusive
+from tasks.aliases import BEST, Score, give_score
+from tasks.evaluation_set import EvaluationSet
+from tasks.metrics import read_metrics
+from tasks.mlflow_store import store_lock
+from tasks.outbox import Outbox
+from tasks.record import StageRecord
+from tasks.registry import ModelRequest, RegisteredVersion, register, slug
+from tasks.traces import log_traces
+
+_BATCH = 1000  # metrics in one call, MLflow's limit
+
+
+def model_message(stage_key: str | None) -> str:
+    """The id of the message that registers a stage's model."""
+    return f"model:{stage_key}"
+
+
+def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: Outbox) -> Any:
+    """Deliver the first message that is owed; what it gives is remembered under its id."""
+    message, run_id = box.pending[0], run.info.run_id
+    match message["kind"]:
+        case "metrics":
+            return _metrics(client, run_id, box, message)
+        case "model":
+            facts = message["request"]
+            request = ModelRequest(**{**facts, "record": StageRecord.from_json(facts["record"])})
+            known = {key: model.model_id for key in (*request.members, request.parent) if (model := _model(box, key))}
+            return asdict(register(client, client.get_run(run_id), run_key, request, known))
+        case "score":
+            if model := _model(box, message["subject"]):
+                with exclusive(store_lock(workspace)):
+                    alias = f"{slug(run_key)}-{BEST}"
+                    give_score(client, model.name, model.version, Score(**message["score"]), alias)
+        case "dataset":
+            client.log_inputs(run_id, datasets=[EvaluationSet(**message["set"]).as_input()])
+        case "traces":
+            log_traces(client, run, Path(message["path"]), message["of"])
+        case "artifact":
+            path = Path(message["path"])
+            if path.is_dir():
+                client.log_artifacts(run_id, str(path), path.name)
+            else:
+                client.log_artifact(run_id, str(path))
+        case "finish":
+            client.set_terminated(run_id, message["status"])
+    return None
+
+
+def _metrics(client: MlflowClient, run_id: str, box: Outbox, message: Mapping[str, Any]) -> int:
+    model = _model(box, message["subject"])
+    on = EvaluationSet(**message["set"]) if message.get("set") else None
+    lines = read_metrics(Path(message["path"]))
+    for start in range(0, len(lines), _BATCH):
+        metrics = [
+            Metric(
+                line.key,
+                line.value,
+                line.timestamp_ms,
+                line.step,
+                model_id=model.model_id if model else None,
+                dataset_name=on.name if on else None,
+                dataset_digest=on.short_digest if on else None,
+            )
+            for line in lines[start : start + _BATCH]
+        ]
+        client.log_batch(run_id, metrics=metrics)
+    return len(lines)
+
+
+def _model(box: Outbox, stage_key: str | None) -> RegisteredVersion | None:
+    found = box.delivered.get(model_message(stage_key))
+    return RegisteredVersion(**found) if found else None
