@@ -25,6 +25,11 @@ class Journal:
         with self.path.open("a") as file:
             file.write(line)
 
+    def step(self, done: int, total: int) -> None:
+        """A long stage tells how far it is, in the process that computes it."""
+        if done % 10 == 0:
+            self.write("step", fraction=done / total)
+
 
 @dataclass
 class Progress:

@@ -20,6 +20,7 @@ from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
+from tasks.slots import slots_of
 from tasks.store import PlanningStore, StageStore
 from tasks.tracking import Tracker
 
@@ -39,13 +40,14 @@ def launch(
     Raises:
         UserError: a device that is not there, a damaged stage, a full disk.
     """
-    pick_device(experiment.model.device)
+    device = pick_device(experiment.model.device)
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
     if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
         Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
     run, stages = _planned(experiment, origin)
+    slots = slots_of(experiment.execution.slots, str(device), run.workspace, run.key)
     console.print(f"run {run.key}", markup=False, highlight=False)
 
     def held(holder: str) -> None:
@@ -56,6 +58,7 @@ def launch(
             run.workspace / "store",
             recompute_damaged=recompute_damaged,
             accept_code_change=run.origin.accept_code_change,
+            slots=slots,
         )
         tracker = open_tracker(run)
         journal = Journal(run.directory)

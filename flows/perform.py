@@ -11,6 +11,7 @@ from prefect.context import FlowRunContext
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.runs import Run
+from tasks.isolation import Compute, stages_run
 from tasks.record import StageRecord
 from tasks.registry import Kind
 from tasks.stage import stage_task
@@ -25,10 +26,11 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 
     It is a flow run of its own, or belongs to the one that calls it: a deployment's.
     """
-    performer = _Performer(run, tracker, stages)
 
     def body() -> list[StageRecord]:
-        loop(run, store, performer, performer.report)
+        with stages_run(run.experiment.execution) as compute:
+            performer = _Performer(run, tracker, stages, compute)
+            loop(run, store, performer, performer.journal.step)
         return performer.records
 
     if FlowRunContext.get() is not None:
@@ -41,14 +43,15 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 class _Performer:
     """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
 
-    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str]) -> None:
+    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+        self.compute = compute
         self.records: list[StageRecord] = []
         self.journal.write("plan", stages=list(stages))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
         self.journal.write("start", stage=name)
-        record = stage_task(name, partial(function, *arguments))
+        record = stage_task(name, partial(self.compute, function, *arguments))
         self.records.append(record)
         model = record.inputs.get("model")
         self.tracker.deliver(record, evaluates=next((r for r in self.records if r.key == model), None))
@@ -60,11 +63,6 @@ class _Performer:
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         return record
-
-    def report(self, done: int, total: int) -> None:
-        """A long stage tells how far it is."""
-        if done % 10 == 0:
-            self.journal.write("step", fraction=done / total)
 
     def _register(self, record: StageRecord, kind: Kind) -> None:
         experiment = self.run.at(record.iteration or 1)

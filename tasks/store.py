@@ -14,6 +14,7 @@ from typing import Any
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, sha256_file
 from tasks.record import Output, StageRecord
+from tasks.slots import UNLIMITED, Slots
 
 MANIFEST = "stage.json"
 
@@ -26,13 +27,22 @@ class StageStore:
     """Finished stages by key.
 
     `recompute_damaged` treats a damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a
-    stage that is absent, the newest one that differs from it in nothing but the code.
+    stage that is absent, the newest one that differs from it in nothing but the code. A stage that is computed
+    holds one of `slots`.
     """
 
-    def __init__(self, root: Path, *, recompute_damaged: bool = False, accept_code_change: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        recompute_damaged: bool = False,
+        accept_code_change: bool = False,
+        slots: Slots = UNLIMITED,
+    ) -> None:
         self.root = root.absolute()
         self.recompute_damaged = recompute_damaged
         self.accept_code_change = accept_code_change
+        self.slots = slots
         self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
 
     def directory(self, stage: str, key: str) -> Path:
