@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gtr_core.files import room_for
+
 JOURNAL = "journal.jsonl"
 
 
@@ -22,7 +24,7 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one event: `plan`, `start`, `step`, `end`, `failed` or `finished`."""
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "event": event, **facts}) + "\n"
-        with self.path.open("a") as file:
+        with room_for(self.path), self.path.open("a") as file:
             file.write(line)
 
     def step(self, done: int, total: int) -> None:

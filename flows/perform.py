@@ -1,5 +1,6 @@
 """A run as one Prefect flow run: each stage a task, told to the journal and delivered to MLflow."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,6 +36,8 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 
     if FlowRunContext.get() is not None:
         return body()
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        logging.getLogger(name).propagate = False  # what a run raises is told once, by who called for the run
     named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
     shown: Callable[..., list[StageRecord]] = named(body)
     return shown()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, sma
 
 KILLS, SEED = int(os.environ.get("GTR_KILLS", "5")), int(os.environ.get("GTR_KILLS_SEED", "1"))
 VICTIMS = ("process group", "run", "stage process", "server", "server's supervisor")
-SPREAD_S = 3.0  # of a kill after the stage that is waited for has begun; a whole run computes for about 15 s
-START_S = 12.0  # what a run takes until its first stage, and in which one kill of four falls
+SPREAD_S = 1.5  # of a kill after the stage before it has ended; most stages of so small a run are shorter
+START_S = 12.0  # about what a run takes until its first stage, and in which one kill of five falls
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 90 * KILLS)]
 
@@ -52,8 +51,18 @@ class Attempt:
     @property
     def stage(self) -> str:
         """The stage that this attempt is at; empty before the first."""
-        begun = [e for e in events(self.home) if e["event"] == "start" and e["time"] > self.began]
-        return begun[-1]["stage"] if begun else ""
+        begun = [e["stage"] for e in self.events if e["event"] == "start"]
+        return str(begun[-1]) if begun else ""
+
+    @property
+    def computed(self) -> int:
+        """How many stages this attempt has computed."""
+        return sum(e["event"] == "end" and e["state"] == "done" for e in self.events)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        folders = (self.home / "runs").glob("*")
+        return [event for folder in folders for event in read_events(folder) if event["time"] > self.began]
 
     def kill(self, victim: str) -> None:
         if victim == "process group":
@@ -65,42 +74,32 @@ class Attempt:
 
     def find(self, victim: str) -> psutil.Process:
         """The process of that role, or the run's own where there is none at the moment."""
-        run = psutil.Process(self.process.pid)
-        match victim:
-            case "stage process":
-                roles = [p for p in run.children() if "spawn_main" in " ".join(p.cmdline())]
-            case "server":
-                roles = [p for p in processes_of(self.home) if "uvicorn" in p.cmdline()]
-            case "server's supervisor":
-                roles = [p for p in processes_of(self.home) if "flows.server" in p.cmdline()]
-            case _:
-                roles = []
-        return roles[0] if roles else run
+        word = {"stage process": "spawn_main", "server": "uvicorn", "server's supervisor": "flows.server"}
+        commands = processes_of(self.home) if victim in word else {}
+        roles = [process for process, command in commands.items() if word[victim] in command]
+        return roles[0] if roles else psutil.Process(self.process.pid)
 
 
-def events(home: Path) -> list[dict[str, Any]]:
-    return [event for folder in (home / "runs").glob("*") for event in read_events(folder)]
-
-
-def processes_of(home: Path) -> Iterator[psutil.Process]:
-    """Every process of the workspace, whoever is its parent by now."""
+def processes_of(home: Path) -> dict[psutil.Process, str]:
+    """Every process of the workspace, whoever is its parent by now, with its command."""
+    found = {}
     for process in psutil.process_iter():
         try:
-            if process.environ().get("GTR_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get("GTR_HOME") == str(home):
+                found[process] = " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # a zombie counts as none
             continue
+    return found
 
 
 def wait_for_moment(attempt: Attempt, draw: random.Random) -> None:
-    """Until some time after now, or, three times of four, after it has begun to compute; or until it ends."""
-    if draw.random() < 0.25:
-        delay = draw.uniform(0, START_S)
-    else:
-        delay = draw.uniform(0, SPREAD_S)
-        while not attempt.stage and not attempt.ended:
+    """Some time after the attempt has begun, or after it has computed up to three stages more; or its end."""
+    stages, delay = draw.choice((None, 0, 1, 2, 3)), draw.random()
+    if stages is not None:
+        more = attempt.computed + stages
+        while not attempt.ended and (attempt.computed < more or not attempt.stage):
             time.sleep(0.02)
-    until = time.monotonic() + delay
+    until = time.monotonic() + delay * (START_S if stages is None else SPREAD_S)
     while time.monotonic() < until and not attempt.ended:
         time.sleep(0.005)
 
@@ -142,7 +141,7 @@ def check_finished(home: Path, undisturbed: Finished) -> None:
     assert not list((home / "store").glob("*/.partial-*")), "half-written stages are removed"
     assert tracked(home) == tracked(undisturbed.home)
     _, alive = psutil.wait_procs(list(processes_of(home)), timeout=10)
-    assert not alive, f"orphans: {[p.cmdline() for p in alive]}"
+    assert not alive, f"orphans: {alive}"
 
 
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
