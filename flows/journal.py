@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gtr_core.files import room_for
+
 JOURNAL = "journal.jsonl"
 
 
@@ -22,8 +24,13 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one event: `plan`, `start`, `step`, `end`, `warning`, `failed` or `finished`."""
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "event": event, **facts}) + "\n"
-        with self.path.open("a") as file:
+        with room_for(self.path), self.path.open("a") as file:
             file.write(line)
+
+    def step(self, done: int, total: int) -> None:
+        """A long stage tells how far it is, in the process that computes it."""
+        if done % 10 == 0:
+            self.write("step", fraction=done / total)
 
 
 @dataclass

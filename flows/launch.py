@@ -25,6 +25,7 @@ from tasks.provenance import provenance, provenance_tags
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
 from tasks.retention import reads
+from tasks.slots import slots_of
 from tasks.store import PlanningStore, StageStore
 from tasks.tracking import Tracker
 
@@ -56,6 +57,7 @@ def launch(
         Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
     with shared(gc_lock(workspace())):
         run, stages = _planned(experiment, origin)
+    slots = slots_of(experiment.execution.slots, str(device), run.workspace, run.key)
     console.print(f"run {run.key}", markup=False, highlight=False)
 
     def held(holder: str) -> None:
@@ -67,6 +69,7 @@ def launch(
             recompute_damaged=recompute_damaged,
             accept_code_change=run.origin.accept_code_change,
             restore=_to_restore(run, everything=restore_freed),
+            slots=slots,
         )
         facts = provenance(device)
         tracker = open_tracker(run, provenance_tags(facts))

@@ -1,5 +1,6 @@
 """A run as one Prefect flow run: each stage a task, told to the journal and delivered to MLflow."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from flows.journal import Journal, read_progress
 from flows.published import publish
 from flows.runs import Run
 from flows.watch import warnings_of
+from tasks.isolation import Compute, stages_run
 from tasks.record import StageRecord
 from tasks.stage import stage_task
 from tasks.store import StageStore
@@ -24,14 +26,17 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 
     It is a flow run of its own, or belongs to the one that calls it: a deployment's.
     """
-    performer = _Performer(run, tracker, stages)
 
     def body() -> list[StageRecord]:
-        loop(run, store, performer, performer.report)
+        with stages_run(run.experiment.execution) as compute:
+            performer = _Performer(run, tracker, stages, compute)
+            loop(run, store, performer, performer.journal.step)
         return performer.records
 
     if FlowRunContext.get() is not None:
         return body()
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        logging.getLogger(name).propagate = False  # what a run raises is told once, by who called for the run
     named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
     shown: Callable[..., list[StageRecord]] = named(body)
     return shown()
@@ -40,15 +45,16 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 class _Performer:
     """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
 
-    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str]) -> None:
+    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+        self.compute = compute
         self.records: list[StageRecord] = []
         self.warned: set[str] = set()
         self.journal.write("plan", stages=list(stages))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
         self.journal.write("start", stage=name)
-        record = stage_task(name, partial(function, *arguments))
+        record = stage_task(name, partial(self.compute, function, *arguments))
         self.records.append(record)
         publish(self.tracker, self.run, record, self.records)
         where = {"of": record.stage, "key": record.key}
@@ -58,11 +64,6 @@ class _Performer:
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         self._warn()
         return record
-
-    def report(self, done: int, total: int) -> None:
-        """A long stage tells how far it is."""
-        if done % 10 == 0:
-            self.journal.write("step", fraction=done / total)
 
     def _warn(self) -> None:
         """Say what has gone wrong since the last stage, each thing once."""

@@ -36,10 +36,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace `path` by `value` as sorted JSON in one step: a reader sees the old file or the new one."""
+    """Replace `path` by `value` as sorted JSON in one step: a reader sees the old file or the new one.
+
+    Raises DiskFull when there is no room.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("w") as file:
+        with room_for(path), temporary.open("w") as file:
             json.dump(value, file, indent=1, sort_keys=True)
             file.write("\n")
             file.flush()

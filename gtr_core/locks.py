@@ -35,9 +35,7 @@ def exclusive(path: Path, on_wait: Callable[[str], None] | None = None) -> Itera
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(path, on_wait)
     try:
-        os.ftruncate(descriptor, 0)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
+        _sign(descriptor, "")
         yield
     finally:
         if descriptor in _held:  # not in a child forked inside the block: the lock is its parent's
@@ -55,6 +53,35 @@ def shared(path: Path) -> Iterator[None]:
         yield
     finally:
         _release(descriptor)
+
+
+def take(path: Path, purpose: str) -> int | None:
+    """Hold the lock file `path` if nobody does, until `give_back` or the end of this process; the file stays.
+
+    What it gives is the hold; None says that another has it. `purpose` tells others what it is held for.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path)
+    if not _try_lock(descriptor):
+        _release(descriptor)
+        return None
+    _sign(descriptor, purpose)
+    return descriptor
+
+
+def give_back(hold: int) -> None:
+    """Let go of what `take` gave."""
+    _release(hold)
+
+
+def holder(path: Path) -> str:
+    """Words that name who has written into the lock file last: process, host, since when, and what for."""
+    try:
+        facts = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return "another process"  # it has not yet written, or has just let go
+    purpose = f" for {facts['purpose']}" if facts.get("purpose") else ""
+    return f"process {facts['pid']} on {facts['host']}{purpose}, since {facts['since']}"
 
 
 @contextmanager
@@ -83,7 +110,7 @@ def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> int:
             if not _try_lock(descriptor):
                 if on_wait is not None and not told:
                     told = True
-                    on_wait(_holder(path))
+                    on_wait(holder(path))
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BaseException:
             _release(descriptor)
@@ -91,6 +118,13 @@ def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> int:
         if _is_current(path, descriptor):
             return descriptor
         _release(descriptor)  # its last holder removed the file while this one waited for it
+
+
+def _sign(descriptor: int, purpose: str) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "purpose": purpose}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(facts).encode(), 0)
 
 
 def _open(path: Path) -> int:
@@ -119,11 +153,3 @@ def _is_current(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _holder(path: Path) -> str:
-    try:
-        holder = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return "another process"  # it has not yet written, or has just let go
-    return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"

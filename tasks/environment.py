@@ -18,6 +18,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "RAY_USAGE_STATS_ENABLED": "0",
     "GIT_PYTHON_REFRESH": "quiet",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # to ask for GPUs does not fix which ones a process sees: its slot does
 }
 
 

@@ -71,11 +71,11 @@ def run_stage(
 ) -> StageRecord:
     """The finished stage: from the store where it is there, else from `compute(directory)`, which returns metrics.
 
-    Of several processes or threads that want it, one computes and the others wait for it and reuse. Returned metrics
-    that `compute` did not log itself are logged at the step that its metric `env_steps` tells (else the last step
-    logged), and `time/<stage>_s` with them. `sources` (module to SHA-256) is kept beside `code` to tell later which
-    file changed. A PlanningStore gets the record of what would be, and `compute` is not called. Raises DamagedStage,
-    DiskFull, and whatever `compute` raises, with nothing published.
+    Of several processes or threads that want it, one computes, in one of the store's slots, and the others wait for it
+    and reuse. Returned metrics that `compute` did not log itself are logged at the step that its metric `env_steps`
+    tells (else the last step logged), and `time/<stage>_s` with them. `sources` (module to SHA-256) is kept beside
+    `code` to tell later which file changed. A PlanningStore gets the record of what would be, and `compute` is not
+    called. Raises DamagedStage, DiskFull, and whatever `compute` raises, with nothing published.
     """
     keys = input_keys(inputs)
     key = stage_key(stage, keys, config, code, seed, iteration=iteration)
@@ -98,7 +98,7 @@ def run_stage(
         if found is not None:
             return found
         store.set_aside(stage, key)
-        with publish(store.directory(stage, key)) as directory:
+        with store.slots.held(name), publish(store.directory(stage, key)) as directory:
             started = time.perf_counter()
             metrics = {name: float(value) for name, value in compute(directory).items()}
             seconds = time.perf_counter() - started

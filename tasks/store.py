@@ -15,6 +15,7 @@ from typing import Any
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, sha256_file
 from tasks.record import Output, StageRecord
+from tasks.slots import UNLIMITED, Slots
 
 MANIFEST = "stage.json"
 FREED = "freed.json"  # in a stage whose tensors `gtr gc` removed: which files, when and why
@@ -29,7 +30,8 @@ class StageStore:
 
     `recompute_damaged` treats a damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a
     stage that is absent, the newest one that differs from it in nothing but the code. A stage whose tensors were freed
-    is as good as another, unless its key is in `restore`: those are treated as absent.
+    is as good as another, unless its key is in `restore`: those are treated as absent. A stage that is computed holds
+    one of `slots`.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class StageStore:
         recompute_damaged: bool = False,
         accept_code_change: bool = False,
         restore: Collection[str] = (),
+        slots: Slots = UNLIMITED,
     ) -> None:
         self.root = root.absolute()
         self.restore = frozenset(restore)
         self.recompute_damaged = recompute_damaged
         self.accept_code_change = accept_code_change
+        self.slots = slots
         self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
 
     def directory(self, stage: str, key: str) -> Path:

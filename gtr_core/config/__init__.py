@@ -13,7 +13,7 @@ from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
-from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig
+from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig, SlotsConfig
 from gtr_core.errors import ConfigError
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "RolloutConfig",
     "SFTConfig",
     "SamplingConfig",
+    "SlotsConfig",
     "TinyConfig",
     "TrackingConfig",
     "WarmStartConfig",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gtr_core.config.limits import within
+from gtr_core.config.limits import choice, within
 from gtr_core.errors import ConfigError
 
 
@@ -57,14 +57,35 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class SlotsConfig:
+    """How many stages compute at once on this machine, in whatever process; 0 = no limit is defined.
+
+    A stage on a GPU needs a limit; one on the CPU obeys it where there is one. More GPU slots than devices share them.
+    """
+
+    gpu: int = 0
+    cpu: int = 0
+    folder: str = ""  # of the locks; "" = slots/ in the workspace, one for all workspaces makes it the machine's limit
+
+    def __post_init__(self) -> None:
+        within("execution.slots.gpu", self.gpu, 0)
+        within("execution.slots.cpu", self.cpu, 0)
+
+
+@dataclass(frozen=True)
 class ExecutionConfig:
     """How stages run on this machine; none of it enters a stage's key."""
 
     threads: int = 1  # torch threads a process; a tiny model is fastest with one
     game_workers: int = 0  # processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose
     turn_limit_s: float = 60.0  # a game worker that takes longer for a turn is restarted
+    isolation: str = "inline"  # inline: stages in the run's own process | process: in one beside it, which may die
+    retries: int = 1  # tries more for a stage whose process died or ran out of memory; no other failure is retried
+    slots: SlotsConfig = field(default_factory=SlotsConfig)
 
     def __post_init__(self) -> None:
         within("execution.threads", self.threads, 1)
         within("execution.game_workers", self.game_workers, 0)
         within("execution.turn_limit_s", self.turn_limit_s, 0, open_low=True)
+        within("execution.retries", self.retries, 0)
+        choice("execution.isolation", self.isolation, ("inline", "process"))
