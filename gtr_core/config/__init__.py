@@ -11,6 +11,7 @@ from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
 from gtr_core.config.limits import choice, within
 from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
+from gtr_core.config.prices import PricesConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig
 from gtr_core.errors import ConfigError
@@ -33,6 +34,7 @@ __all__ = [
     "MergeConfig",
     "ModelConfig",
     "PPOConfig",
+    "PricesConfig",
     "RolloutConfig",
     "SFTConfig",
     "SamplingConfig",
@@ -71,6 +73,7 @@ class Experiment:
     merge: MergeConfig = field(default_factory=MergeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
         choice("method", self.method, METHODS)
