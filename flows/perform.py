@@ -11,6 +11,7 @@ from prefect.context import FlowRunContext
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.runs import Run
+from flows.spending import spending
 from tasks.record import StageRecord
 from tasks.registry import Kind
 from tasks.stage import stage_task
@@ -54,6 +55,8 @@ class _Performer:
         self.tracker.deliver(record, evaluates=next((r for r in self.records if r.key == model), None))
         if kind := MODELS.get(record.stage):
             self._register(record, kind)
+        if record.stage == "update":
+            self.tracker.deliver(spending(self.run, self.records))
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)

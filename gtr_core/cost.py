@@ -5,7 +5,7 @@
     extra usd     = training hours x teacher GPUs x price of the device  +  external tokens x price of a token
 
 Training is what the method itself does: rollout, guide, update, merge. The start and the evaluations are the same for
-every method and are counted apart. `extra usd` is the paper's way to count (PAPER.md 5.3): what a method needs on top of
+every method and are counted apart. `extra usd` is the paper's way to count (PAPER.md 5.3): what a method needs beside
 the agent's own device, where a merged teacher rents one more for the whole run. Here the teacher shares the agent's
 device, which `usd` counts.
 """
