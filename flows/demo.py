@@ -61,8 +61,8 @@ def _check(arm: Arm) -> None:
 
 
 def _mlflow_link(runs: list[Run]) -> str:
-    from tasks.links import charts_link
+    from tasks.links import UI, charts_link
     from tasks.tracking import Tracker
 
     tracker = Tracker.reopen(runs[0].workspace, runs[0].key)
-    return charts_link("http://127.0.0.1:5000", tracker.experiment_id or "0")
+    return charts_link(UI, tracker.experiment_id or "0")

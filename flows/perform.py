@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from flows.artifacts import ProgressBar, link_to_mlflow
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.runs import Run
@@ -29,6 +30,7 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
     performer = _Performer(run, tracker, stages)
 
     def body() -> list[StageRecord]:
+        link_to_mlflow(run, tracker)
         loop(run, store, performer, performer.report)
         return performer.records
 
@@ -44,6 +46,7 @@ class _Performer:
 
     def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str]) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+        self.bar, self.total = ProgressBar(run), len(stages)
         self.records: list[StageRecord] = []
         self.journal.write("plan", stages=list(stages))
 
@@ -60,6 +63,7 @@ class _Performer:
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)
+        self.bar.tell(len(self.records) / self.total)
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         return record
@@ -68,6 +72,7 @@ class _Performer:
         """A long stage tells how far it is."""
         if done % 10 == 0:
             self.journal.write("step", fraction=done / total)
+            self.bar.tell((len(self.records) + done / total) / self.total)
 
     def _register(self, record: StageRecord, kind: Kind) -> None:
         experiment = self.run.at(record.iteration or 1)

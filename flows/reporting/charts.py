@@ -69,13 +69,13 @@ def lines(
         return plot.svg()
 
 
-def through_training(points: pd.DataFrame, arm: Arm, what: str, ylabel: str) -> str | None:
+def through_training(points: pd.DataFrame, arm: Arm, episodes: str, what: str, ylabel: str) -> str | None:
     """Agent, teacher, plain mean and start of one arm on the validation episodes."""
     of_arm = points[points.arm == arm.label]
     if of_arm[of_arm.metric == f"agent/{what}"].empty:
         return None
     with _style(f"{arm.label} {what}"):
-        plot = Plot(f"{arm.label} ({_seeds(of_arm)})", UNITS["step"], ylabel)
+        plot = Plot(f"{arm.label}, {episodes} ({_seeds(of_arm)})", UNITS["step"], ylabel)
         for (who, style), colour in zip(PLAYERS.items(), PALETTE, strict=False):
             found = of_arm[of_arm.metric == f"{who}/{what}"]
             if who == "start" and not found.empty:

@@ -30,8 +30,8 @@ CURVES = (
 )
 
 
-def render(found: Comparison) -> str:
-    """The page's HTML."""
+def render(found: Comparison, mlflow: str = "") -> str:
+    """The page's HTML; `mlflow` is a link to the same runs there."""
     points = curves(found.arms)
     runs = found.selection.runs
     environment = Environment(
@@ -44,6 +44,7 @@ def render(found: Comparison) -> str:
         experiment=first,
         heading=heading(found),
         notes=found.notes,
+        mlflow=mlflow,
         tables={
             "final": (*rows(found), LEGEND),
             "pairs": (*pair_rows(found), ""),
@@ -68,16 +69,22 @@ def _shown(plots: Iterator[str | None]) -> list[Markup]:
 
 
 def _learning(found: Comparison, points: pd.DataFrame) -> Iterator[str | None]:
-    n = found.arms[0].runs[0].run.experiment.evaluation.curve_episodes
     for x in X:
-        title = f"Success, greedy, {n} validation episodes"
+        title = f"Success, greedy, {_validation(found)}"
         yield charts.lines(points, found.arms, "agent/success_rate", title, "share of episodes won", x)
 
 
 def _longitudinal(found: Comparison, points: pd.DataFrame) -> Iterator[str | None]:
     for arm in found.arms:
-        yield charts.through_training(points, arm, "success_rate", "share of episodes won")
-        yield charts.through_training(points, arm, "thought_accuracy", "thoughts right, share of turns")
+        yield charts.through_training(points, arm, _validation(found), "success_rate", "share of episodes won")
+        yield charts.through_training(
+            points, arm, _validation(found), "thought_accuracy", "thoughts right, share of turns"
+        )
+
+
+def _validation(found: Comparison) -> str:
+    counts = sorted({run.run.experiment.evaluation.curve_episodes for run in found.selection.runs})
+    return f"{' or '.join(map(str, counts))} validation episodes"
 
 
 def _maps(found: Comparison) -> Iterator[str]:

@@ -47,7 +47,7 @@ def select(texts: Sequence[str], home: Path, *, finished_only: bool = False) -> 
     runs = [Finished(run) for run in found.values() if (run.directory / RECORD).is_file()]
     if not runs:
         raise UserError(f"None of {_listed(missing)} has finished yet: `gtr status` shows how far they are.")
-    _check_sets(runs)
+    check_sets(runs)
     return Selection(", ".join(texts), runs, [f"{name} (not finished)" for name in missing])
 
 
@@ -79,7 +79,8 @@ def _cell(runs: Sequence[Run], sweep: str, label: str) -> Run | None:
     return next((run for run in found if (run.directory / RECORD).is_file()), found[0] if found else None)
 
 
-def _check_sets(runs: Sequence[Finished]) -> None:
+def check_sets(runs: Sequence[Finished]) -> None:
+    """Refuse runs whose final evaluations are not on the same episodes; raises UserError that names the difference."""
     first = runs[0]
     for run in runs[1:]:
         a, b = first.finals["agent"], run.finals["agent"]
