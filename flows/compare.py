@@ -46,9 +46,10 @@ def compare_runs(
         show(found)
         return
     text = written(found, how, pairs=pairs)
+    for note in found.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
     if out is None:
         sys.stdout.write(text)
-        Console(stderr=True).print("\n".join(found.notes), markup=False, highlight=False, soft_wrap=True)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)

@@ -7,10 +7,12 @@ import pandas as pd
 
 from flows.reporting.arms import Arm, arms
 from flows.reporting.costs import cost_table
-from flows.reporting.differences import differences
+from flows.reporting.differences import TEACHER_AHEAD, differences
 from flows.reporting.selection import Selection
 from flows.reporting.table import METRICS, comparison
 from gtr_core.errors import UserError
+
+FEW = 4  # arms of which every pair is shown
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Comparison:
     pairs: pd.DataFrame
     costs: pd.DataFrame
     notes: Sequence[str]
+
+    @property
+    def main_pairs(self) -> pd.DataFrame:
+        """The differences to read: all between few arms, else those from one, `ppo` where it is there."""
+        if len(self.arms) <= FEW or not len(self.pairs):
+            return self.pairs
+        one = next((a for a in self.arms if a.runs[0].run.experiment.method == "ppo"), self.arms[0]).label
+        pairs = self.pairs
+        return pairs[(pairs.a == one) | (pairs.b == one) | (pairs.policy == TEACHER_AHEAD)]
 
     @property
     def axes(self) -> list[str]:

@@ -14,6 +14,7 @@ from gtr_core.errors import UserError
 from gtr_core.evaluation.paired import paired_difference
 
 OUTCOMES = {"success": "won", "return": "return"}
+TEACHER_AHEAD = "teacher - agent"  # the policy column of differences within an arm
 PLAYERS = ("agent", "best", "teacher")
 COLUMNS = ("a", "b", "policy", "mode", "outcome", "difference", "low", "high", "seeds", "deals", "episodes")
 
@@ -40,7 +41,7 @@ def differences(arms: Sequence[Arm]) -> pd.DataFrame:
                 rows += _pair(played(i, who, mode), played(j, who, mode), (a.label, b.label, WHO[who], mode))
     for i, arm in enumerate(single):
         for mode in MODES:
-            names = (f"{arm.label} {WHO['teacher']}", f"{arm.label} {WHO['agent']}", "teacher - agent", mode)
+            names = (f"{arm.label} {WHO['teacher']}", f"{arm.label} {WHO['agent']}", TEACHER_AHEAD, mode)
             rows += _pair(played(i, "teacher", mode), played(i, "agent", mode), names)
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -47,7 +47,7 @@ def render(found: Comparison, mlflow: str = "") -> str:
         mlflow=mlflow,
         tables={
             "final": (*rows(found), LEGEND),
-            "pairs": (*pair_rows(found), ""),
+            "pairs": (*pair_rows(found.main_pairs), ""),
             "cost": (*cost_rows(found), COST_LEGEND),
         },
         learning=_shown(_learning(found, points)),
@@ -102,7 +102,8 @@ def _maps(found: Comparison) -> Iterator[str]:
             continue
         words = ", ".join(f"{axis}={value}" for axis, value in zip(others, fixed, strict=True))
         values = part.pivot_table(index=down, columns=across, values="success_rate_mean")
-        seeds = f"{part.seeds.min()} seed{'s' * (part.seeds.min() > 1)} a cell"
+        fewest = int(part.seeds.min())
+        seeds = f"{fewest} seed{'s' * (fewest > 1)} a cell"
         yield charts.heat(values, f"Success of the final agent, sampled{', ' + words if words else ''}", seeds)
 
 

@@ -100,7 +100,7 @@ def _row(
         if not by_seed:
             continue
         found = over_seeds(by_seed)
-        if len(by_seed) == 1 and metric == "success_rate":
+        if len(played) == 1 and metric == "success_rate":
             found = Estimate(found.mean, None, *wilson(round(found.mean * n), n))
         if metric.endswith("_rate") and found.low is not None and found.high is not None:
             found = Estimate(found.mean, found.sd, max(0.0, found.low), min(1.0, found.high))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.reporting.comparison import Comparison
+from flows.reporting.differences import TEACHER_AHEAD
 
 Grid = tuple[list[str], list[list[str]]]  # the head and the rows
 SHORT = {
@@ -40,7 +41,7 @@ def written(found: Comparison, how: str, *, pairs: bool = False) -> str:
         [] if pairs else [heading(found), _markdown(*rows(found)), LEGEND, _markdown(*cost_rows(found)), COST_LEGEND]
     )
     if len(found.pairs):
-        parts += [_markdown(*pair_rows(found))]
+        parts += [_markdown(*pair_rows(found.pairs))]
     return "\n\n".join([*parts, *found.notes]) + "\n"
 
 
@@ -50,7 +51,7 @@ def show(found: Comparison) -> None:
     wide = console if console.is_terminal else Console(width=200)  # a file is not cut off
     for text, grid, legend in (
         (heading(found), rows(found), LEGEND),
-        ("Differences on the same episodes, 95 % by bootstrap over deals and seeds", pair_rows(found), ""),
+        ("Differences on the same episodes, 95 % by bootstrap over deals and seeds", pair_rows(found.main_pairs), ""),
         ("Cost, means over runs", cost_rows(found), COST_LEGEND),
     ):
         if not grid[1]:
@@ -87,13 +88,13 @@ def rows(found: Comparison) -> Grid:
     return head, list(cells.values())
 
 
-def pair_rows(found: Comparison) -> Grid:
+def pair_rows(pairs: pd.DataFrame) -> Grid:
     """One row a pair of arms and policy: success greedy and sampled, return sampled."""
     head = ["a - b", "policy", "greedy", "sampled", "return", "seeds", "deals"]
     cells: dict[tuple[str, ...], list[str]] = {}
-    for r in records(found.pairs):
+    for r in records(pairs):
         key = (f"{r['a']} - {r['b']}", r["policy"].removeprefix("final "))
-        if r["policy"] == "teacher - agent":
+        if r["policy"] == TEACHER_AHEAD:
             key = (r["a"], "- agent")
         row = cells.setdefault(key, [*key, "", "", "", str(r["seeds"]), str(r["deals"])])
         column = {("success", "greedy"): 2, ("success", "sampled"): 3, ("return", "sampled"): 4}
