@@ -28,6 +28,12 @@ AcceptCode = Annotated[
     bool,
     typer.Option("--accept-code-change", help="Take finished results that only older code sets apart; marks the run."),
 ]
+Compared = Annotated[list[str], typer.Argument(help="Runs by name or key, sweeps by name or YAML.")]
+By = Annotated[
+    list[str] | None,
+    typer.Option(help="A field that tells rows apart, e.g. merge.density; repeatable. Default: what differs."),
+]
+FinishedOnly = Annotated[bool, typer.Option("--finished", help="Leave out what has not finished, and say what.")]
 console = Console(stderr=True)
 
 
@@ -230,15 +236,35 @@ def merge(
 
 
 @app.command()
+def compare(
+    runs: Compared,
+    by: By = None,
+    metric: Annotated[list[str] | None, typer.Option(help="A further figure, e.g. turns_mean; repeatable.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All tables as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown tables.")] = False,
+    pairs: Annotated[bool, typer.Option(help="In csv and markdown: the differences between arms alone.")] = False,
+    finished: FinishedOnly = False,
+    out: Annotated[Path | None, typer.Option(help="A file: .csv, .json or .md.")] = None,
+) -> None:
+    """Compare finished runs: mean, deviation and 95 % interval over seeds, paired differences, hours and money."""
+    from flows.compare import compare_runs
+
+    formats = [name for name, wanted in (("csv", csv), ("json", as_json), ("markdown", markdown)) if wanted]
+    compare_runs(runs, by=by or [], metrics=metric or [], formats=formats, pairs=pairs, finished_only=finished, out=out)
+
+
+@app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="Runs by name or key.")],
+    runs: Compared,
+    by: By = None,
+    finished: FinishedOnly = False,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
 ) -> None:
-    """Write one self-contained HTML page that compares finished runs."""
-    from flows.compare import write_report
-    from flows.runs import find_run, workspace
+    """Write one self-contained HTML page that compares finished runs: tables, curves, cost, families, episodes."""
+    from flows.report import report_runs
 
-    print(write_report([find_run(r, workspace()) for r in runs], out))
+    print(report_runs(runs, by=by or [], finished_only=finished, out=out))
 
 
 @app.command()

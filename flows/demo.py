@@ -7,9 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.compare import print_table, write_report
 from flows.fleet import Arm, compute
 from flows.models import CONFIGS
+from flows.report import write_report
+from flows.reporting.comparison import compare
+from flows.reporting.finished import Finished
+from flows.reporting.selection import Selection
+from flows.reporting.words import show
 from flows.runs import RECORD, Run, is_complete, open_run, workspace
 from gtr_core.compose import load_experiment
 from gtr_core.errors import UserError
@@ -32,8 +36,9 @@ def run_demo(overrides: Sequence[str], *, seeds: int, jobs: int) -> dict[str, An
     else:
         console.print("Every stage is there already: nothing to compute.")
     runs = [arm.run for arm in arms]
-    page = write_report(runs, home / "report.html")
-    print_table(runs)
+    found = compare(Selection("ppo, turbo_sft and turbo_kl", [Finished(run) for run in runs]))
+    page = write_report(found, home / "report.html")
+    show(found)
     link = _mlflow_link(runs)
     console.print(f"Report   {page}", markup=False, soft_wrap=True, highlight=False)
     console.print(f"MLflow   run `gtr ui`, then open {link}", markup=False, soft_wrap=True, highlight=False)
@@ -56,8 +61,8 @@ def _check(arm: Arm) -> None:
 
 
 def _mlflow_link(runs: list[Run]) -> str:
-    from tasks.links import charts_link
+    from tasks.links import UI, charts_link
     from tasks.tracking import Tracker
 
     tracker = Tracker.reopen(runs[0].workspace, runs[0].key)
-    return charts_link("http://127.0.0.1:5000", tracker.experiment_id or "0")
+    return charts_link(UI, tracker.experiment_id or "0")

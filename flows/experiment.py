@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flows.runs import Run
+from tasks.best import evaluate_best
 from tasks.evaluate import evaluate
 from tasks.guide import guide, in_buffer
 from tasks.merge import mean, merge
@@ -30,7 +31,11 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
     rollouts: list[StageRecord] = []
     guides: list[StageRecord] = []
     updates: list[StageRecord] = []
+    candidates: list[StageRecord] = []
+    curve: list[StageRecord] = []
     method = first.method
+    if final.evaluation.controls:
+        stage("evaluate-0-start", evaluate, store, first, 0, start, "start", None, "valid")
     for k in range(1, final.iterations + 1):
         experiment = run.at(k)
         if experiment.method != method:  # a fork: what guided another method cannot guide this one
@@ -46,15 +51,21 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
         if merged:
             teacher = stage(f"merge-{k}", merge, store, experiment, k, start, updates, teacher)
         if k % experiment.evaluation.every == 0:
-            stage(f"evaluate-{k}-agent", evaluate, store, experiment, k, start, "agent", agent, "valid")
+            candidates.append(agent)
+            curve.append(stage(f"evaluate-{k}-agent", evaluate, store, experiment, k, start, "agent", agent, "valid"))
             if merged:
                 stage(f"evaluate-{k}-teacher", evaluate, store, experiment, k, start, "teacher", teacher, "valid")
+            if experiment.evaluation.controls:
+                stage(f"evaluate-{k}-mean", evaluate, store, experiment, k, start, "mean", list(updates), "valid")
     last = final.iterations
     average = stage("mean", mean, store, final, last, start, updates)
     stage("evaluate-final-start", evaluate, store, final, 0, start, "start", None, "test")
-    for who, model in (("agent", agent), ("teacher", teacher), ("mean", average)):
-        if model is not None:
-            stage(f"evaluate-final-{who}", evaluate, store, final, last, start, who, model, "test")
+    ended = stage("evaluate-final-agent", evaluate, store, final, last, start, "agent", agent, "test")
+    if candidates:
+        stage("evaluate-final-best", evaluate_best, store, final, start, candidates, curve, ended)
+    if teacher is not None:
+        stage("evaluate-final-teacher", evaluate, store, final, last, start, "teacher", teacher, "test")
+    stage("evaluate-final-mean", evaluate, store, final, last, start, "mean", average, "test")
 
 
 def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:

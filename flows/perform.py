@@ -9,10 +9,12 @@ from typing import Any
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from flows.artifacts import ProgressBar, link_to_mlflow
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.published import publish
 from flows.runs import Run
+from flows.spending import spending
 from flows.watch import warnings_of
 from tasks.isolation import Compute, stages_run
 from tasks.record import StageRecord
@@ -28,6 +30,7 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
     """
 
     def body() -> list[StageRecord]:
+        link_to_mlflow(run, tracker)
         with stages_run(run.experiment.execution) as compute:
             performer = _Performer(run, tracker, stages, compute)
             loop(run, store, performer, performer.journal.step)
@@ -48,6 +51,7 @@ class _Performer:
     def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
         self.compute = compute
+        self.bar, self.total = ProgressBar(run), len(stages)
         self.records: list[StageRecord] = []
         self.warned: set[str] = set()
         self.journal.write("plan", stages=list(stages))
@@ -57,9 +61,12 @@ class _Performer:
         record = stage_task(name, partial(self.compute, function, *arguments))
         self.records.append(record)
         publish(self.tracker, self.run, record, self.records)
+        if record.stage == "update":
+            self.tracker.deliver(spending(self.run, self.records))
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)
+        self.bar.tell(len(self.records) / self.total)
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         self._warn()

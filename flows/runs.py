@@ -17,7 +17,7 @@ from gtr_core.files import read_json, write_json
 from tasks.code_version import code_version
 
 CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
-STAGES = ("warm_start", "rollout", "guide", "update", "merge", "evaluate")
+STAGES = ("warm_start", "rollout", "guide", "update", "merge", "evaluate", "best")
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     The key covers everything that decides the result (not NOT_DECIDING, which only says how) and the code of the
     stages: the same command again is the same run, and changed code is another one.
     """
-    facts = _deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
+    facts = deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
     if origin.history:
-        facts["history"] = [[until, _deciding(earlier)] for until, earlier in origin.history]
+        facts["history"] = [[until, deciding(earlier)] for until, earlier in origin.history]
     if origin.accept_code_change:
         facts["accept_code_change"] = True
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -144,7 +144,8 @@ def _name(experiment: Experiment, origin: Origin) -> str:
     return f"{name}-fork{origin.history[-1][0]}" if origin.history else name
 
 
-def _deciding(experiment: Experiment) -> dict[str, Any]:
+def deciding(experiment: Experiment) -> dict[str, Any]:
+    """The configuration without what decides no result."""
     facts = to_dict(experiment)
     for path in NOT_DECIDING:
         section, _, name = path.rpartition(".")

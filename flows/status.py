@@ -25,13 +25,15 @@ def show_status(name: str | None, *, as_json: bool) -> None:
             _print_runs(runs)
         return
     run = find_run(name, home)
+    from flows.reporting.costs import cost_so_far
     from flows.why import recomputed  # brings the stages, and torch with them
 
-    stages, again = _stages(run), recomputed(run)
+    stages, again, cost = _stages(run), recomputed(run), cost_so_far(run).metrics()
     if as_json:
-        print(json.dumps(_summary(run) | {"stages": stages, "recomputed": again}))
+        print(json.dumps(_summary(run) | {"stages": stages, "recomputed": again, "cost": cost}))
     else:
         _print_stages(run, stages)
+        _print_cost(cost)
         _print_recomputed(again)
 
 
@@ -105,6 +107,18 @@ def _print_stages(run: Run, stages: list[dict[str, Any]]) -> None:
         console.print(f"WARNING {warning}", markup=False, style="yellow")
     if summary["error"]:
         console.print(summary["error"], markup=False, style="red")
+
+
+def _print_cost(cost: dict[str, float]) -> None:
+    """Of every stage that is there, those reused included: what the run would have cost alone."""
+    words = [
+        f"{cost['cost/device_hours']:.3f} device-hours ({cost['cost/training_hours']:.3f} of training)",
+        f"{cost['cost/tokens_generated']:.0f} tokens generated",
+        f"{cost['cost/tokens_scored']:.0f} scored",
+    ]
+    if cost["cost/requests"]:
+        words.append(f"{cost['cost/requests']:.0f} requests of {cost['cost/external_tokens']:.0f} tokens")
+    Console().print(f"cost: {', '.join(words)}; ${cost['cost/usd']:.4g} by `prices`", markup=False, highlight=False)
 
 
 def _print_recomputed(again: dict[str, list[str]]) -> None:

@@ -3,16 +3,25 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from flows.artifacts import table_of
 from flows.cells import Cell, cells, read_sweep
 from flows.fleet import Arm, compute, jobs_for
 from flows.launch import open_tracker
+from flows.report import write_report
+from flows.reporting.comparison import compare
+from flows.reporting.finished import Finished
+from flows.reporting.selection import Selection, check_sets
+from flows.reporting.words import show, written
 from flows.runs import RECORD, is_complete, join_sweep, open_run, workspace
+from flows.server import prefect_server
+from gtr_core.errors import UserError
 from gtr_core.files import read_json
 
 
@@ -34,23 +43,48 @@ def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict
         for cell in found
         if cell not in complete
     }
-    if arms:
-        compute(list(arms.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
-    else:
-        console.print("Every stage is there already: nothing to compute.")
-    outcomes = [_outcome(cell, arms.get(cell.run.key)) for cell in found]
-    link = comparison_link(found[0], sweep.name)
-    _print(sweep.name, outcomes, link)
-    return {"sweep": sweep.name, "cells": outcomes, "mlflow": link}
+    with ExitStack() as stack:
+        if arms:
+            stack.enter_context(prefect_server(home))  # kept up until it has the comparison as well
+            compute(list(arms.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
+        else:
+            console.print("Every stage is there already: nothing to compute.")
+        outcomes = [_outcome(cell, arms.get(cell.run.key)) for cell in found]
+        link = comparison_link(found[0], sweep.name)
+        _print(sweep.name, outcomes, link)
+        page = _compare(sweep.name, found, home, artifact=bool(arms))
+    return {"sweep": sweep.name, "cells": outcomes, "mlflow": link, "report": page}
+
+
+def _compare(name: str, found: Sequence[Cell], home: Path, *, artifact: bool) -> str | None:
+    """Print how the finished cells compare, and keep it: report and tables in the workspace, a table in Prefect."""
+    runs = [Finished(cell.run) for cell in found if (cell.run.directory / RECORD).is_file()]
+    missing = [f"{cell.label} (not finished)" for cell in found if not (cell.run.directory / RECORD).is_file()]
+    if not runs:
+        return None
+    try:
+        check_sets(runs)
+        comparison = compare(Selection(name, runs, missing))
+    except UserError as error:  # of a sweep over the evaluation itself, say: its runs are there all the same
+        Console().print(f"No comparison: {error}", markup=False, highlight=False, soft_wrap=True)
+        return None
+    folder = home / "sweeps" / name
+    page = write_report(comparison, folder / "report.html")
+    (folder / "comparison.csv").write_text(written(comparison, "csv"))
+    if artifact:
+        table_of(name, comparison)
+    show(comparison)
+    Console().print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
+    return str(page)
 
 
 def comparison_link(cell: Cell, sweep: str) -> str:
     """MLflow's charts of the sweep's runs, those included that are cells of other sweeps too."""
-    from tasks.links import charts_link
+    from tasks.links import UI, charts_link
     from tasks.tracking import Tracker
 
     experiment = Tracker.reopen(cell.run.workspace, cell.run.key).experiment_id
-    return charts_link("http://127.0.0.1:5000", experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
+    return charts_link(UI, experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
 
 
 def _outcome(cell: Cell, arm: Arm | None) -> dict[str, Any]:

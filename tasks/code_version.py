@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGES = ("gtr_core", "tasks")
 PLUMBING = frozenset(
     {
+        "gtr_core.config.prices",
         "gtr_core.errors",
         "gtr_core.files",
         "gtr_core.locks",

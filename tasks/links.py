@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+UI = "http://127.0.0.1:5000"  # where `gtr ui` serves it
 _VIEW = "workflowType=machine_learning"
 
 

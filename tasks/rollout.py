@@ -66,5 +66,6 @@ def _figures(played: Rollout) -> dict[str, float]:
         "rollout/distinct_2": distinct(played.thought_texts_N),
         "rollout/thought_distinct": len(set(played.thought_texts_N)) / played.size,
         "rollout/tokens_generated": float(sum(map(len, played.answers_N))),
+        "rollout/tokens_scored": float(sum(map(len, played.answers_N))),  # by the policy that wrote them
         **{f"rollout/{what}": float(count) for what, count in played.faults.items()},
     }

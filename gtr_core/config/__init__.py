@@ -11,6 +11,7 @@ from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
 from gtr_core.config.limits import choice, within
 from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
+from gtr_core.config.prices import PricesConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig, SlotsConfig
@@ -35,6 +36,7 @@ __all__ = [
     "MergeConfig",
     "ModelConfig",
     "PPOConfig",
+    "PricesConfig",
     "RetentionConfig",
     "RolloutConfig",
     "SFTConfig",
@@ -52,7 +54,13 @@ GUIDES = {
     "turbo_sft": "sft",
     "turbo_kl": "kl",
 }  # `distill` names one of these methods
-NOT_DECIDING = ("execution", "retention", "tracking", "corrector.endpoint")  # how a run is run, not what comes of it
+NOT_DECIDING = (
+    "execution",
+    "retention",
+    "tracking",
+    "prices",
+    "corrector.endpoint",
+)  # how a run is run, not what comes of it
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class Experiment:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
         choice("method", self.method, METHODS)

@@ -46,6 +46,7 @@ class EvaluationConfig:
     """Fixed episodes: `valid` for the curves and for choosing, `test` (held out by multiset) for the final table."""
 
     every: int = 1  # iterations between evaluations on the validation episodes
+    controls: bool = True  # on the validation episodes too: the start, and each time the plain mean of the checkpoints
     curve_episodes: int = 100
     episodes: int = 200
     set_seed: int = 0  # which fixed list of episodes; the same for every arm and seed

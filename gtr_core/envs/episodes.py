@@ -14,13 +14,17 @@ from gtr_core.envs.registry import make
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """Episodes as reset arguments: `episodes` holds `{"seed": int, "options": {...}}`; `digest` is their SHA-256."""
+    """Episodes as reset arguments: `episodes` holds `{"seed": int, "options": {...}}`; `digest` is their SHA-256.
+
+    A game of few deals has several episodes of one deal, and these are not independent: `deals` tells them apart.
+    """
 
     name: str
     env_id: str
     kwargs: Mapping[str, Any]
     split: str | None
     episodes: tuple[Mapping[str, Any], ...]
+    deals: tuple[str, ...]  # of each episode, whatever the order, faces and suits of its cards
     digest: str
     iteration: int = 0  # of a drifting environment
 
@@ -45,12 +49,14 @@ def episode_set(
     if not deals:
         raise ValueError(f"{env_id} has no winnable deal in split {split!r}")
     episodes: list[Mapping[str, Any]] = []
+    dealt: list[str] = []
     while len(episodes) < n:
         for deal in shuffled(deals, rng)[: n - len(episodes)]:
             options = env.deal_options(deal, rng)
             episodes.append({"seed": int(rng.integers(2**31)), "options": options})
+            dealt.append(json.dumps(deal))
     record: dict[str, Any] = {"env_id": env_id, "kwargs": dict(kwargs), "split": split, "episodes": episodes}
     record |= {"iteration": iteration} if iteration else {}
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     name = f"{env.spec.name}-{split or 'all'}-{n}-seed{seed}"
-    return EpisodeSet(name, env_id, dict(kwargs), split, tuple(episodes), digest, iteration)
+    return EpisodeSet(name, env_id, dict(kwargs), split, tuple(episodes), tuple(dealt), digest, iteration)

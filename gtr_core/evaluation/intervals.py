@@ -1,7 +1,10 @@
 """95 % intervals."""
 
 import math
+import statistics
 from collections.abc import Sequence
+
+from scipy.special import stdtrit
 
 Z = 1.959963984540054
 
@@ -28,4 +31,18 @@ def normal(values: Sequence[float]) -> tuple[float, float]:
         return mean, mean
     deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
     half = Z * deviation / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t interval of the mean of independent values, one a seed.
+
+    Raises:
+        ValueError: fewer than two values, which have no spread to go by.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError("a t interval needs at least two values")
+    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    mean = statistics.fmean(values)
     return mean - half, mean + half

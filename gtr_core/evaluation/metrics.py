@@ -39,6 +39,7 @@ def summarise(episodes: Sequence[Episode]) -> dict[str, float]:
         "valid_rate": sum(sum(e.valid) for e in episodes) / turns,
         "legal_rate": sum(sum(e.legal) for e in episodes) / turns,
         "answer_tokens": sum(sum(e.tokens) for e in episodes) / turns,
+        "tokens_generated": float(sum(sum(e.tokens) for e in episodes)),
         "thought_distinct": len(set(written)) / turns,
         "distinct_2": distinct(written),
         "self_bleu_2": self_bleu(written[:400]),

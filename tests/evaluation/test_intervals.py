@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtr_core.evaluation.intervals import normal, wilson
+from gtr_core.evaluation.intervals import normal, student, wilson
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_the_normal_interval_of_a_mean() -> None:
     half = 1.959964 * math.sqrt(2.5 / 5)
     assert normal([1, 2, 3, 4, 5]) == pytest.approx((3 - half, 3 + half), abs=1e-5)
     assert normal([4.0]) == (4.0, 4.0) and normal([2.0, 2.0]) == (2.0, 2.0)
+
+
+def test_students_interval_of_a_mean_has_its_tabled_quantiles() -> None:
+    """t(0.975) is 12.7062 for 1 degree of freedom and 2.7764 for 4; deviation of 1..5 is sqrt(2.5)."""
+    assert student([0.0, 2.0]) == pytest.approx((1 - 12.7062, 1 + 12.7062), abs=1e-3)
+    half = 2.7764 * math.sqrt(2.5 / 5)
+    assert student([1, 2, 3, 4, 5]) == pytest.approx((3 - half, 3 + half), abs=1e-3)
+    with pytest.raises(ValueError, match="at least two"):
+        student([1.0])

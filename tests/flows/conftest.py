@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,13 @@ class Finished:
 def hear_ctrl_c() -> None:
     """For a child process: a shell's background job, as these tests may be, ignores SIGINT, and would hand that on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def last_line(result: subprocess.CompletedProcess[str]) -> Any:

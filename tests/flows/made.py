@@ -1,5 +1,6 @@
 """Runs whose stages are there without having been computed: a directory and a manifest under each key."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from flows.journal import Journal
 from flows.runs import PLAIN, Origin, Run, open_run
 from gtr_core.compose import load_experiment
 from gtr_core.config import Experiment
-from gtr_core.files import read_json, write_json
+from gtr_core.files import read_json
 from tasks.store import MANIFEST, PlanningStore
 from tests.flows.conftest import SMALL, Finished, config
 
@@ -48,7 +49,7 @@ def finished(
             record.directory.mkdir(parents=True)
             told = {k: v for k, v in record.to_json().items() if k not in ("state", "path")}
             told |= {"seconds": seconds, "device": device, "created": "2026-01-01T00:00:00+00:00"}
-            write_json(record.directory / MANIFEST, {**told, **store.facts[record.key]})
+            (record.directory / MANIFEST).write_text(json.dumps({**told, **store.facts[record.key]}))
         journal.write("end", stage=name, state="done", seconds=seconds, of=record.stage, key=record.key)
     return run
 

@@ -30,8 +30,9 @@ def three_densities(folder: Path, home: Path) -> list[Cell]:
 
 def test_a_plan_writes_nothing_and_names_the_stages_of_the_loop(home: Path) -> None:
     stages = plan(run_of(small("evaluation.every=1"), home), PlanningStore(home / "store"))
-    assert list(stages)[:6] == ["warm_start", "rollout-1", "guide-1", "update-1", "merge-1", "evaluate-1-agent"]
-    assert list(stages)[-3:] == ["evaluate-final-agent", "evaluate-final-teacher", "evaluate-final-mean"]
+    assert list(stages)[:5] == ["warm_start", "evaluate-0-start", "rollout-1", "guide-1", "update-1"]
+    assert list(stages)[5:9] == ["merge-1", "evaluate-1-agent", "evaluate-1-teacher", "evaluate-1-mean"]
+    assert [name.removeprefix("evaluate-final-") for name in list(stages)[-4:]] == ["agent", "best", "teacher", "mean"]
     assert len({record.key for record in stages.values()}) == len(stages)
     assert {record.state for record in stages.values()} == {"planned"} and not home.exists()
 
@@ -51,6 +52,7 @@ def test_cells_compute_what_they_share_once(tmp_path: Path, home: Path) -> None:
     for cell in others:
         assert cell.names("shared") == [
             "warm_start",
+            "evaluate-0-start",
             "rollout-1",
             "guide-1",
             "update-1",

@@ -10,16 +10,9 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.flows.conftest import ROOT, Finished, environment, gtr, hear_ctrl_c
+from tests.flows.conftest import ROOT, Finished, environment, free_port, gtr, hear_ctrl_c
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

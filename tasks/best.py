@@ -1,0 +1,58 @@
+"""Stage `evaluate` of the checkpoint that the validation episodes chose: the run's best, without a look at the test."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from gtr_core.config import Experiment
+from gtr_core.evaluation.choice import best_iteration
+from tasks.code_version import code_files, code_version
+from tasks.evaluate import evaluation_settings, play_episodes
+from tasks.record import StageRecord
+from tasks.stage import run_stage
+from tasks.store import StageStore
+from tasks.workbench import workbench
+
+
+def evaluate_best(
+    store: StageStore,
+    experiment: Experiment,
+    start: StageRecord,
+    candidates: Sequence[StageRecord],
+    validation: Sequence[StageRecord],
+    final: StageRecord,
+) -> StageRecord:
+    """Play the test episodes with the best of a run's checkpoints.
+
+    Args:
+        store: where stages live.
+        experiment: the configuration.
+        start: the warm start.
+        candidates: the updates that have a point on the validation curve.
+        validation: their evaluations, in the same order.
+        final: the test evaluation of the last update: where that is the best, its play is taken over.
+    """
+
+    def compute(directory: Path) -> dict[str, float]:
+        success = {r.iteration or 0: r.metrics["agent/success_rate"] for r in validation}
+        chosen = next(r for r in candidates if r.iteration == best_iteration(success))
+        if chosen.key == final.inputs["model"]:
+            for name in ("greedy.jsonl", "sampled.jsonl", "episodes.json"):
+                shutil.copyfile(final.directory / name, directory / name)
+            played = {k.replace("final_agent/", "final_best/"): v for k, v in final.metrics.items()}
+        else:
+            bench = workbench(start, experiment)
+            played = play_episodes(directory, bench, experiment, chosen.iteration or 0, "best", chosen, "test")
+        return played | {"final_best/iteration": float(chosen.iteration or 0)}
+
+    return run_stage(
+        store,
+        stage="evaluate",
+        iteration=experiment.iterations,
+        inputs={"start": start, "candidates": candidates, "validation": validation, "final": final},
+        config=evaluation_settings(experiment, "best", "test"),
+        code=code_version(__name__),
+        sources=code_files(__name__),
+        seed=experiment.seed,
+        compute=compute,
+    )

@@ -1,0 +1,61 @@
+"""MLflow's own pages make a comparison without any set-up, and a teacher's page leads to its members."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import SLOW_MS, Workspace
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+METRIC = "rollout/valid_rate"
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Page":
+    opened = browser.new_page(viewport={"width": 1400, "height": 950})
+    opened.set_default_timeout(SLOW_MS)
+    return opened
+
+
+def test_sft_and_kl_are_selected_and_their_curves_compared(page: "Page", workspace: Workspace) -> None:
+    """The runs are flat: one row each, ticked in the table, side by side after one click."""
+    page.goto(f"{workspace.mlflow}/#/experiments/1/runs?workflowType=machine_learning")
+    for method in ("turbo_sft", "turbo_kl"):
+        page.locator(f".ag-row:has-text('cards3-{method}-s1') input[type=checkbox]").first.check()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").first.wait_for()
+    page.get_by_role("link", name=METRIC, exact=True).click()
+    for method in ("turbo_sft", "turbo_kl"):
+        page.get_by_text(f"cards3-{method}-s1 ({METRIC})").first.wait_for()
+    lines = page.locator(".js-plotly-plot .scatterlayer .trace path.js-line")
+    lines.first.wait_for(state="attached")
+    drawn = {lines.nth(i).get_attribute("d") for i in range(lines.count())}
+    assert len(drawn) >= 2, "two curves that are not one another"
+
+
+def test_the_link_that_a_sweep_prints_shows_its_runs_on_shared_charts(page: "Page", workspace: Workspace) -> None:
+    link = workspace.sweep["mlflow"].replace("http://127.0.0.1:5000", workspace.mlflow)
+    page.goto(link)
+    for method in ("turbo_sft", "turbo_kl"):
+        page.get_by_role("link", name=f"cards3-{method}-s1").first.wait_for()
+    page.get_by_placeholder("Search metric charts").fill("agent/success_rate")
+    page.locator(".js-plotly-plot .scatterlayer .trace").nth(1).wait_for(state="attached")
+    assert page.get_by_text("2 matching runs").is_visible()
+
+
+def test_a_registered_teacher_names_its_members_which_have_pages_of_their_own(
+    page: "Page", workspace: Workspace
+) -> None:
+    page.goto(f"{workspace.mlflow}/#/models/gtr-teacher-cards3?workflowType=machine_learning")
+    page.get_by_role("link", name="Version 4", exact=True).click()
+    page.get_by_text("gtr.members", exact=True).wait_for()
+    for tag in ("gtr.merge", "gtr.density", "gtr.weights", "gtr.sha256"):
+        assert page.get_by_text(tag, exact=True).is_visible()
+    members = page.locator("tr:has-text('gtr.members') td").nth(1).inner_text().strip().split(",")
+    assert len(members) == 2, "the second teacher is merged from two checkpoints"
+    for iteration, member in enumerate(members, 1):
+        page.goto(f"{workspace.mlflow}/#/experiments/1/models/{member}?workflowType=machine_learning")
+        page.get_by_role("heading", name=f"agent-{iteration}").first.wait_for()
