@@ -73,7 +73,7 @@ def test_warnings_are_named_with_their_iteration(home: Path) -> None:
     told = {"rule": "thought_collapse", "iteration": 2, "sentence": "0.1 distinct thoughts a turn"}
     write_json(run.directory / RECORD, read_json(run.directory / RECORD) | {"warnings": [told]})
     html = page(home, "cards3-ppo-s1")
-    assert "cards3-ppo-s1: thought collapse at iteration 2: 0.1 distinct thoughts a turn" in html
+    assert f"{run.key}: thought collapse at iteration 2: 0.1 distinct thoughts a turn" in html
 
 
 def test_a_grid_of_two_settings_is_a_map(home: Path) -> None:
