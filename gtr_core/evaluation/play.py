@@ -1,7 +1,6 @@
 """Play every episode of a fixed list with a policy, many at once."""
 
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -36,50 +35,44 @@ def play(policy: Policy, episodes: EpisodeSet, *, greedy: bool, seed: int = 0, b
         episodes: the fixed list.
         greedy: take the likeliest token each time; otherwise draw at the policy's own sampling settings.
         seed: of the draws; each episode has a stream of its own, so batching changes nothing.
-        batch_size: episodes played side by side; where one ends the next begins, so that no batch runs thin.
+        batch_size: episodes played side by side.
     """
-    waiting = iter(range(len(episodes.episodes)))
-    games = [_Game(episodes, i, seed) for i in islice(waiting, batch_size)]
-    played: dict[int, Episode] = {}
-    while games:
-        prompts = [policy.encode(game.env.observation.image, game.env.observation.prompt) for game in games]
-        length = policy.sampling.max_new_tokens
-        uniforms = None if greedy else np.stack([game.draws.random(length) for game in games])
-        for game, answer in zip(games, policy.generate(prompts, uniforms), strict=True):
-            if (ended := game.act(policy.decode(answer), len(answer))) is not None:
-                played[game.index] = ended
-        games = [game for game in games if game.index not in played]
-        games += [_Game(episodes, i, seed) for i in islice(waiting, batch_size - len(games))]
-    return [played[i] for i in range(len(episodes.episodes))]
+    played: list[Episode] = []
+    for start in range(0, len(episodes.episodes), batch_size):
+        index = range(start, min(start + batch_size, len(episodes.episodes)))
+        played += _play_batch(policy, episodes, list(index), greedy, seed)
+    return played
 
 
-class _Game:
-    """One episode on its way."""
-
-    def __init__(self, episodes: EpisodeSet, index: int, seed: int) -> None:
-        self.index = index
-        self.env = make(episodes.env_id, iteration=episodes.iteration, **episodes.kwargs)
-        self.draws = generator("play", episodes.digest, seed, index)
-        self.turns: list[tuple[str, str, bool, bool, dict[str, bool], int]] = []
-        start = episodes.episodes[index]
-        self.env.reset(int(start["seed"]), options=start["options"])
-
-    def act(self, text: str, tokens: int) -> Episode | None:
-        """Take a turn; the episode when that was its last one."""
-        outcome = self.env.act(text, self.draws)
-        read = outcome.answer
-        self.turns.append((text, text[: read.action_start], read.valid, read.legal, dict(outcome.thought), tokens))
-        if not (outcome.terminated or outcome.truncated):
-            return None
-        texts, thought_texts, valid, legal, thoughts, lengths = zip(*self.turns, strict=True)
-        return Episode(
-            won=outcome.won,
-            episode_return=self.env.episode_return,
-            texts=texts,
-            thought_texts=thought_texts,
-            valid=valid,
-            legal=legal,
-            thoughts=thoughts,
-            tokens=lengths,
-            ended="terminated" if outcome.terminated else "truncated",
-        )
+def _play_batch(policy: Policy, episodes: EpisodeSet, index: list[int], greedy: bool, seed: int) -> list[Episode]:
+    envs = [make(episodes.env_id, iteration=episodes.iteration, **episodes.kwargs) for _ in index]
+    draws = [generator("play", episodes.digest, seed, i) for i in index]
+    turns: list[list[tuple[str, str, bool, bool, dict[str, bool], int]]] = [[] for _ in index]
+    done: dict[int, Episode] = {}
+    for env, i in zip(envs, index, strict=True):
+        env.reset(int(episodes.episodes[i]["seed"]), options=episodes.episodes[i]["options"])
+    while len(done) < len(index):
+        going = [j for j in range(len(index)) if j not in done]
+        prompts = [policy.encode(envs[j].observation.image, envs[j].observation.prompt) for j in going]
+        uniforms = None if greedy else np.stack([draws[j].random(policy.sampling.max_new_tokens) for j in going])
+        for j, answer in zip(going, policy.generate(prompts, uniforms), strict=True):
+            text = policy.decode(answer)
+            outcome = envs[j].act(text, draws[j])
+            read = outcome.answer
+            thought = text[: read.action_start]
+            turns[j].append((text, thought, read.valid, read.legal, dict(outcome.thought), len(answer)))
+            if outcome.terminated or outcome.truncated:
+                texts, thought_texts, valid, legal, thoughts, tokens = zip(*turns[j], strict=True)
+                ended = "terminated" if outcome.terminated else "truncated"
+                done[j] = Episode(
+                    won=outcome.won,
+                    episode_return=envs[j].episode_return,
+                    texts=texts,
+                    thought_texts=thought_texts,
+                    valid=valid,
+                    legal=legal,
+                    thoughts=thoughts,
+                    tokens=tokens,
+                    ended=ended,
+                )
+    return [done[j] for j in range(len(index))]
