@@ -14,6 +14,7 @@ from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
 from gtr_core.errors import UserError
 from gtr_core.files import publish
 from tasks.checkpoints import open_start
+from tasks.mlflow_store import tracking_uri
 from tasks.offline_merge import offline_merge
 from tasks.registry import directory_sha256, files_under, link_or_copy
 from tasks.store import StageStore
@@ -43,7 +44,8 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
     home = workspace()
     models = [find_model(text) for text in texts]
     members = [model.directory for model in models]
-    record = offline_merge(StageStore(home / "store"), open_start(members[0], home), members, config, seed)
+    start = open_start(members[0], home, tracking_uri(home))
+    record = offline_merge(StageStore(home / "store"), start, members, config, seed)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
     tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}

@@ -26,7 +26,7 @@ from tasks.mlmodel import write_mlmodel
 from tasks.record import Output, StageRecord
 
 FILES, FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
-Kind = Literal["agent", "teacher"]
+Kind = Literal["start", "agent", "teacher"]
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -82,8 +82,11 @@ def register(
 ) -> RegisteredVersion:
     """Log the model of `request` in `run`, register it, and give it the alias `<run key>-latest`.
 
-    `known` has the model ids of the stages that the run has registered: parents and members are named by them.
+    `known` has the model ids of the stages that the run has registered: parents and members are named by them. A start
+    is uploaded once, not once a run.
     """
+    if request.kind == "start" and (there := _same_stage(client, request)):
+        return there
     tags = _tags(run, run_key, request, known)
     model = _find_or_create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
@@ -137,7 +140,7 @@ def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str
         "gtr.run_id": run.info.run_id,
         "gtr.stage": request.record.stage,
         "gtr.stage_key": request.record.key,
-        "gtr.iteration": str(request.record.iteration),
+        "gtr.iteration": str(request.record.iteration or 0),
         "gtr.env_steps": str(request.step),
         "gtr.sha256": directory_sha256(request.record, request.directory),
     }
@@ -150,7 +153,7 @@ def _find_or_create(client: MlflowClient, run: Run, request: ModelRequest, tags:
     for model in of_stage:
         if model.source_run_id == run.info.run_id and model.model_type == model_type:
             return model
-    name = slug(f"{request.kind}-{request.record.iteration}")
+    name = slug(f"{request.kind}-{request.record.iteration or 0}")
     return client.create_logged_model(
         experiment, name=name, source_run_id=run.info.run_id, tags=tags, model_type=model_type
     )
@@ -175,6 +178,16 @@ def _find_or_create_version(client: MlflowClient, name: str, model: LoggedModel,
     return str(created.version)
 
 
+def _same_stage(client: MlflowClient, request: ModelRequest) -> RegisteredVersion | None:
+    """The first version of the very same stage, whichever run registered it."""
+    search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}'"
+    for version in reversed(versions(client, search)):
+        return RegisteredVersion(
+            version.name, str(version.version), version.tags["gtr.model_id"], version.tags["gtr.sha256"]
+        )
+    return None
+
+
 def _restore_freed(client: MlflowClient, request: ModelRequest) -> None:
     """Give their files back to the versions, any run's, whose tensors were freed, now that the stage has them again."""
     search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}' and tags.`{FILES}` = '{FREED}'"
@@ -188,7 +201,7 @@ def _restore_freed(client: MlflowClient, request: ModelRequest) -> None:
 def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest) -> None:
     """Give the model its files: as hard links where its artifacts are a local folder, else by upload.
 
-    `MLmodel` and the input example beside them are MLflow's alone.
+    `MLmodel` and the input example beside them are MLflow's alone; a start, which plays nothing by itself, has none.
     """
     source = request.record.directory / request.directory
     example = read_json(Path(request.example)) if request.example else None
@@ -196,9 +209,12 @@ def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest
     if target is not None:
         for name in files_under(request.record, request.directory):
             link_or_copy(source / name, target / name)
-        write_mlmodel(target, model.model_id, model.source_run_id, example)
+        if request.kind != "start":
+            write_mlmodel(target, model.model_id, model.source_run_id, example)
         return
     client.log_model_artifacts(model.model_id, str(source))
+    if request.kind == "start":
+        return
     with tempfile.TemporaryDirectory() as folder:
         write_mlmodel(Path(folder), model.model_id, model.source_run_id, example)
         client.log_model_artifacts(model.model_id, folder)
