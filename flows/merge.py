@@ -15,8 +15,9 @@ from gtr_core.errors import UserError
 from gtr_core.files import publish
 from tasks.checkpoints import open_start
 from tasks.mlflow_store import tracking_uri
+from tasks.mlmodel import EXAMPLE
+from tasks.model_files import directory_sha256, files_under, link_or_copy
 from tasks.offline_merge import offline_merge
-from tasks.registry import directory_sha256, files_under, link_or_copy
 from tasks.store import StageStore
 from tasks.tracking import Tracker
 
@@ -48,11 +49,18 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
     record = offline_merge(StageStore(home / "store"), start, members, config, seed)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
-    tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}
+    tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.density": str(config.density)}
+    tags |= {"gtr.weighting": config.weights, "gtr.mode": "offline", "gtr.members_named": ", ".join(texts)}
     tracker = Tracker(home, experiment=EXPERIMENT, run_name=name, run_key=f"merge-{name}", tags=tags, params=params)
     tracker.deliver(record)
+    example = members[0] / EXAMPLE
     registered = tracker.register_model(
-        record, kind="teacher", name="gtr-teacher-merges", directory=record.directory / "teacher", tags=tags
+        record,
+        kind="teacher",
+        name="gtr-teacher-merges",
+        directory=record.directory / "teacher",
+        tags=tags,
+        example=example if example.exists() else None,
     )
     tracker.finish("FINISHED")
     merged = record.directory / "teacher"

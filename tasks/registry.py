@@ -3,31 +3,21 @@
 Every step may be repeated: a model that a killed process left unfinished is found by run and stage key.
 """
 
-import errno
-import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from gtr_core.files import read_json
-from tasks.mlmodel import write_mlmodel
-from tasks.record import Output, StageRecord
+from tasks.model_files import directory_sha256, place_files
+from tasks.record import StageRecord
 
-FILES, FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
+FILES, FILES_FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
 Kind = Literal["start", "agent", "teacher"]
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,11 @@ class ModelRequest:
     members: Sequence[str] = ()  # keys of the stages whose models were merged
     parent: str = ""  # key of the stage whose model was trained further
     example: str = ""  # path of a JSON file: MLflow's input example
+
+    def place(self, client: MlflowClient, model: LoggedModel) -> None:
+        """Give the model its files; a start, which plays nothing by itself, is no function."""
+        playable = self.kind != "start"
+        place_files(client, model, self.record, self.directory, playable=playable, example=self.example)
 
 
 @dataclass(frozen=True)
@@ -65,18 +60,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
 
 
-def files_under(record: StageRecord, directory: str) -> dict[str, Output]:
-    """The stage's files under `directory`, by path inside it."""
-    prefix = f"{directory.strip('/')}/" if directory else ""
-    return {name.removeprefix(prefix): out for name, out in record.outputs.items() if name.startswith(prefix)}
-
-
-def directory_sha256(record: StageRecord, directory: str = "") -> str:
-    """One digest of the stage's files under `directory`: SHA-256 over the sorted lines `<sha256>  <path>`."""
-    lines = sorted(f"{out['sha256']}  {name}\n" for name, out in files_under(record, directory).items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def register(
     client: MlflowClient, run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]
 ) -> RegisteredVersion:
@@ -90,7 +73,7 @@ def register(
     tags = _tags(run, run_key, request, known)
     model = _find_or_create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
-        _place_files(client, model, request)
+        request.place(client, model)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     logged = {output.model_id for output in run.outputs.model_outputs}
     if model.model_id not in logged:
@@ -114,12 +97,6 @@ def versions(client: MlflowClient, search: str) -> list[ModelVersion]:
         token = page.token
         if not token:
             return found
-
-
-def local_folder(location: str) -> Path | None:
-    """Where a model's files are, when that is a folder of this machine and not a server's store."""
-    parsed = urlparse(location)
-    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]) -> dict[str, str]:
@@ -190,43 +167,9 @@ def _same_stage(client: MlflowClient, request: ModelRequest) -> RegisteredVersio
 
 def _restore_freed(client: MlflowClient, request: ModelRequest) -> None:
     """Give their files back to the versions, any run's, whose tensors were freed, now that the stage has them again."""
-    search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}' and tags.`{FILES}` = '{FREED}'"
-    for version in versions(client, search):
+    key, mark = f"tags.`gtr.stage_key` = '{request.record.key}'", f"tags.`{FILES}` = '{FILES_FREED}'"
+    for version in versions(client, f"name = '{request.name}' and {key} and {mark}"):
         model = client.get_logged_model(version.tags["gtr.model_id"])
-        _place_files(client, model, request)
+        request.place(client, model)
         client.delete_logged_model_tag(model.model_id, FILES)
         client.delete_model_version_tag(version.name, version.version, FILES)
-
-
-def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest) -> None:
-    """Give the model its files: as hard links where its artifacts are a local folder, else by upload.
-
-    `MLmodel` and the input example beside them are MLflow's alone; a start, which plays nothing by itself, has none.
-    """
-    source = request.record.directory / request.directory
-    example = read_json(Path(request.example)) if request.example else None
-    target = local_folder(model.artifact_location)
-    if target is not None:
-        for name in files_under(request.record, request.directory):
-            link_or_copy(source / name, target / name)
-        if request.kind != "start":
-            write_mlmodel(target, model.model_id, model.source_run_id, example)
-        return
-    client.log_model_artifacts(model.model_id, str(source))
-    if request.kind == "start":
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        write_mlmodel(Path(folder), model.model_id, model.source_run_id, example)
-        client.log_model_artifacts(model.model_id, folder)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`, or a copy where the file systems differ or have no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        shutil.copy2(source, target)
