@@ -20,10 +20,10 @@ from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.envs.check import check_env
 from gtr_core.files import write_json
 from gtr_core.guidance.corrector.chat import Chat
-from gtr_core.locks import exclusive, shared
+from gtr_core.locks import exclusive
+from tasks.model_files import directory_sha256
 from tasks.provenance import provenance, provenance_tags
 from tasks.record import StageRecord
-from tasks.registry import directory_sha256
 from tasks.retention import reads
 from tasks.slots import slots_of
 from tasks.store import PlanningStore, StageStore
@@ -55,7 +55,7 @@ def launch(
     check_env(experiment.env.id, experiment.env.kwargs)
     if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
         Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
-    with shared(gc_lock(workspace())):
+    with exclusive(gc_lock(workspace())):
         run, stages = _planned(experiment, origin)
     slots = slots_of(experiment.execution.slots, str(device), run.workspace, run.key)
     console.print(f"run {run.key}", markup=False, highlight=False)

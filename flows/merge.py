@@ -14,8 +14,10 @@ from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
 from gtr_core.errors import UserError
 from gtr_core.files import publish
 from tasks.checkpoints import open_start
+from tasks.mlflow_store import tracking_uri
+from tasks.mlmodel import EXAMPLE
+from tasks.model_files import directory_sha256, files_under, link_or_copy
 from tasks.offline_merge import offline_merge, offline_merge_of_directories
-from tasks.registry import directory_sha256, files_under, link_or_copy
 from tasks.store import StageStore
 from tasks.tracking import Tracker
 
@@ -50,14 +52,21 @@ def merge_models(
         record = offline_merge_of_directories(store, _plain(str(start)), members, config, seed)
     else:
         members = [find_model(text).directory for text in texts]
-        record = offline_merge(store, open_start(members[0], home), members, config, seed)
+        record = offline_merge(store, open_start(members[0], home, tracking_uri(home)), members, config, seed)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
-    tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}
+    tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.density": str(config.density)}
+    tags |= {"gtr.weighting": config.weights, "gtr.mode": "offline", "gtr.members_named": ", ".join(texts)}
     tracker = Tracker(home, experiment=EXPERIMENT, run_name=name, run_key=f"merge-{name}", tags=tags, params=params)
     tracker.deliver(record)
+    example = members[0] / EXAMPLE
     registered = tracker.register_model(
-        record, kind="teacher", name="gtr-teacher-merges", directory=record.directory / "teacher", tags=tags
+        record,
+        kind="teacher",
+        name="gtr-teacher-merges",
+        directory=record.directory / "teacher",
+        tags=tags,
+        example=example if example.exists() else None,
     )
     tracker.finish("FINISHED")
     merged = record.directory / "teacher"

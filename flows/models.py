@@ -13,6 +13,7 @@ from gtr_core.config import EnvConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
 from tasks.checkpoints import open_checkpoint, require_tensors
+from tasks.mlflow_store import tracking_uri
 from tasks.model_uri import model_directory
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -54,7 +55,7 @@ def find_model(text: str) -> Model:
 
 def open_policy(model: Model) -> Policy:
     """The policy that a checkpoint is; see `open_checkpoint` for what it raises."""
-    return open_checkpoint(model.directory, workspace())
+    return open_checkpoint(model.directory, workspace(), tracking_uri(workspace()))
 
 
 def find_env(text: str) -> EnvConfig:

@@ -19,6 +19,9 @@ MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whos
 def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[StageRecord]) -> None:
     """Deliver a stage's record; `records` are the run's so far, this one included."""
     by_key = {r.key: r for r in records}
+    if record.stage == "warm_start":  # what a checkpoint needs to be loaded by those who lack this workspace
+        name = f"gtr-start-{run.experiment.name}"
+        tracker.register_model(record, kind="start", name=name, directory=record.directory)
     if kind := MODELS.get(record.stage):
         _register(tracker, run, record, kind, by_key)
     if record.stage != "evaluate":
@@ -54,7 +57,7 @@ def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_ke
         step=int(record.metrics["env_steps"]),
         tags=tags,
         members=record.inputs.get("members", ()),
-        parent=str(record.inputs.get("previous", "")),
+        parent=str(record.inputs.get("previous", record.inputs["start"])) if kind == "agent" else "",
         example=_example(run),
     )
 

@@ -58,7 +58,7 @@ def workspace() -> Path:
 
 
 def gc_lock(home: Path) -> Path:
-    """Shared by who plans a run and makes its folder, held alone by who frees: either sees the other's doing whole."""
+    """Held by who plans a run and makes its folder, and by who frees: each sees the other's doing whole."""
     return home / "locks" / "gc.lock"
 
 

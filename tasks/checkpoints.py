@@ -1,8 +1,11 @@
-"""From a checkpoint's directory to a policy: its start is looked up in a workspace's store."""
+"""From a checkpoint's directory to a policy: its start is in a workspace's store, or registered in MLflow."""
 
 import os
 from pathlib import Path
 from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 
 from gtr_core.agent.loading import load_policy
 from gtr_core.agent.policy import Policy
@@ -13,38 +16,47 @@ from tasks.store import StageStore
 from tasks.workbench import BASE, base_of
 
 
-def open_checkpoint(directory: Path, home: Path) -> Policy:
+def open_checkpoint(directory: Path, home: Path, tracking_uri: str) -> Policy:
     """The policy that a checkpoint is.
 
     Raises:
-        UserError: the directory holds no checkpoint, its tensors were freed, or its start is not in the workspace
-            `home`.
+        UserError: the directory holds no checkpoint, its tensors were freed, or its start is neither in the workspace
+            `home` nor in the MLflow store.
     """
     require_tensors(directory)
-    policy = open_start(directory, home)
+    policy = open_start(directory, home, tracking_uri)
     become(policy, directory)
     return policy
 
 
-def open_start(directory: Path, home: Path) -> Policy:
+def open_start(directory: Path, home: Path, tracking_uri: str) -> Policy:
     """The start that a checkpoint belongs to.
 
     Raises:
-        UserError: the directory holds no checkpoint, or the start is not in the workspace `home`.
+        UserError: the directory holds no checkpoint, or its start cannot be found.
     """
     card = read_card(directory)
-    store = StageStore(home / "store")
-    start = store.lookup("warm_start", card.base)
-    if start is None:
-        where = store.directory("warm_start", card.base)
-        raise UserError(
-            f"The start of this checkpoint is missing: {where / BASE} is not there; set GTR_HOME to the workspace that "
-            "has it, or run its experiment again."
-        )
     settings: dict[str, Any] = dict(card.model)
     settings["tiny"] = ModelConfig().tiny.__class__(**settings["tiny"])
     settings["lora"] = ModelConfig().lora.__class__(**settings["lora"])
-    return load_policy(base_of(start), ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
+    base = base_of(_start(card.base, home, tracking_uri))
+    return load_policy(base, ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
+
+
+def _start(key: str, home: Path, tracking_uri: str) -> Path:
+    """The files of a warm start, fetched where the workspace has none."""
+    store = StageStore(home / "store")
+    start = store.lookup("warm_start", key)
+    if start is not None:
+        return start.directory
+    client = MlflowClient(tracking_uri, tracking_uri)
+    for version in client.search_model_versions(f"tags.`gtr.stage_key` = '{key}'", max_results=1):
+        return Path(download_artifacts(version.source, tracking_uri=tracking_uri))
+    where = store.directory("warm_start", key) / BASE
+    raise UserError(
+        f"The start of this checkpoint is missing: neither {where} nor {tracking_uri} has it; set GTR_HOME to the "
+        "workspace that does, or run its experiment again."
+    )
 
 
 def require_tensors(directory: Path) -> None:

@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from gtr_core.files import write_json
+from tasks.model_files import local_folder
 from tasks.record import StageRecord
-from tasks.registry import FILES, local_folder
-from tasks.registry import FREED as FREED_TAG
+from tasks.registry import FILES, FILES_FREED
 from tasks.store import FREED, StageStore
 
 TENSORS = "*.safetensors"
@@ -76,8 +76,8 @@ def free(client: MlflowClient, store: StageStore, garbage: Garbage) -> None:
     write_json(garbage.path / FREED, note | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
     for version in garbage.versions:
         if local_folder(version.source):  # what was uploaded to a server stays there
-            client.set_model_version_tag(version.name, version.version, FILES, FREED_TAG)
-            client.set_logged_model_tags(version.tags["gtr.model_id"], {FILES: FREED_TAG})
+            client.set_model_version_tag(version.name, version.version, FILES, FILES_FREED)
+            client.set_logged_model_tags(version.tags["gtr.model_id"], {FILES: FILES_FREED})
     for path in garbage.files:
         path.unlink(missing_ok=True)
 

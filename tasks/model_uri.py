@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from gtr_core.errors import UserError
 from tasks.mlflow_store import connect
-from tasks.registry import FILES, FREED
+from tasks.registry import FILES, FILES_FREED
 
 _FORMS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
 
@@ -33,7 +33,7 @@ def model_directory(workspace: Path, uri: str) -> Path:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
             raise
         raise UserError(f"no model {uri} in {client.tracking_uri}; {_known(client, form['name'])}.") from error
-    if tags.get(FILES) == FREED:
+    if tags.get(FILES) == FILES_FREED:
         run, iteration = tags["gtr.run_key"], tags["gtr.iteration"]
         raise UserError(
             f"The tensors of {uri}, iteration {iteration} of {run}, were freed by `gtr gc`: run its experiment with "

@@ -11,6 +11,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
@@ -61,7 +62,7 @@ class PolicyModel:
 def _load_pyfunc(path: str) -> PolicyModel:
     """MLflow's entry: the model of a checkpoint's directory; raises UserError as `open_checkpoint` does."""
     directory = Path(path)
-    return PolicyModel(open_checkpoint(directory, home_of(directory)))
+    return PolicyModel(open_checkpoint(directory, home_of(directory), mlflow.get_tracking_uri()))
 
 
 def _picture(image: bytes | str) -> np.ndarray:

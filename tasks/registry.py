@@ -3,31 +3,21 @@
 Every step may be repeated: a model that a killed process left unfinished is found by run and stage key.
 """
 
-import errno
-import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from gtr_core.files import read_json
-from tasks.mlmodel import write_mlmodel
-from tasks.record import Output, StageRecord
+from tasks.model_files import directory_sha256, place_files
+from tasks.record import StageRecord
 
-FILES, FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
-Kind = Literal["agent", "teacher"]
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+FILES, FILES_FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
+Kind = Literal["start", "agent", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,11 @@ class ModelRequest:
     members: Sequence[str] = ()  # keys of the stages whose models were merged
     parent: str = ""  # key of the stage whose model was trained further
     example: str = ""  # path of a JSON file: MLflow's input example
+
+    def place(self, client: MlflowClient, model: LoggedModel) -> None:
+        """Give the model its files; a start, which plays nothing by itself, is no function."""
+        playable = self.kind != "start"
+        place_files(client, model, self.record, self.directory, playable=playable, example=self.example)
 
 
 @dataclass(frozen=True)
@@ -65,29 +60,20 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
 
 
-def files_under(record: StageRecord, directory: str) -> dict[str, Output]:
-    """The stage's files under `directory`, by path inside it."""
-    prefix = f"{directory.strip('/')}/" if directory else ""
-    return {name.removeprefix(prefix): out for name, out in record.outputs.items() if name.startswith(prefix)}
-
-
-def directory_sha256(record: StageRecord, directory: str = "") -> str:
-    """One digest of the stage's files under `directory`: SHA-256 over the sorted lines `<sha256>  <path>`."""
-    lines = sorted(f"{out['sha256']}  {name}\n" for name, out in files_under(record, directory).items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def register(
     client: MlflowClient, run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]
 ) -> RegisteredVersion:
     """Log the model of `request` in `run`, register it, and give it the alias `<run key>-latest`.
 
-    `known` has the model ids of the stages that the run has registered: parents and members are named by them.
+    `known` has the model ids of the stages that the run has registered: parents and members are named by them. A start
+    is uploaded once, not once a run.
     """
+    if request.kind == "start" and (there := _same_stage(client, request)):
+        return there
     tags = _tags(run, run_key, request, known)
     model = _find_or_create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
-        _place_files(client, model, request)
+        request.place(client, model)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     logged = {output.model_id for output in run.outputs.model_outputs}
     if model.model_id not in logged:
@@ -113,12 +99,6 @@ def versions(client: MlflowClient, search: str) -> list[ModelVersion]:
             return found
 
 
-def local_folder(location: str) -> Path | None:
-    """Where a model's files are, when that is a folder of this machine and not a server's store."""
-    parsed = urlparse(location)
-    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
-
-
 def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]) -> dict[str, str]:
     """`gtr.input.<name>` has the keys of the stages read, whole: by them one walks the family in the store."""
     inputs = {
@@ -137,7 +117,7 @@ def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str
         "gtr.run_id": run.info.run_id,
         "gtr.stage": request.record.stage,
         "gtr.stage_key": request.record.key,
-        "gtr.iteration": str(request.record.iteration),
+        "gtr.iteration": str(request.record.iteration or 0),
         "gtr.env_steps": str(request.step),
         "gtr.sha256": directory_sha256(request.record, request.directory),
     }
@@ -150,7 +130,7 @@ def _find_or_create(client: MlflowClient, run: Run, request: ModelRequest, tags:
     for model in of_stage:
         if model.source_run_id == run.info.run_id and model.model_type == model_type:
             return model
-    name = slug(f"{request.kind}-{request.record.iteration}")
+    name = slug(f"{request.kind}-{request.record.iteration or 0}")
     return client.create_logged_model(
         experiment, name=name, source_run_id=run.info.run_id, tags=tags, model_type=model_type
     )
@@ -175,42 +155,21 @@ def _find_or_create_version(client: MlflowClient, name: str, model: LoggedModel,
     return str(created.version)
 
 
+def _same_stage(client: MlflowClient, request: ModelRequest) -> RegisteredVersion | None:
+    """The first version of the very same stage, whichever run registered it."""
+    search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}'"
+    for version in reversed(versions(client, search)):
+        return RegisteredVersion(
+            version.name, str(version.version), version.tags["gtr.model_id"], version.tags["gtr.sha256"]
+        )
+    return None
+
+
 def _restore_freed(client: MlflowClient, request: ModelRequest) -> None:
     """Give their files back to the versions, any run's, whose tensors were freed, now that the stage has them again."""
-    search = f"name = '{request.name}' and tags.`gtr.stage_key` = '{request.record.key}' and tags.`{FILES}` = '{FREED}'"
-    for version in versions(client, search):
+    key, mark = f"tags.`gtr.stage_key` = '{request.record.key}'", f"tags.`{FILES}` = '{FILES_FREED}'"
+    for version in versions(client, f"name = '{request.name}' and {key} and {mark}"):
         model = client.get_logged_model(version.tags["gtr.model_id"])
-        _place_files(client, model, request)
+        request.place(client, model)
         client.delete_logged_model_tag(model.model_id, FILES)
         client.delete_model_version_tag(version.name, version.version, FILES)
-
-
-def _place_files(client: MlflowClient, model: LoggedModel, request: ModelRequest) -> None:
-    """Give the model its files: as hard links where its artifacts are a local folder, else by upload.
-
-    `MLmodel` and the input example beside them are MLflow's alone.
-    """
-    source = request.record.directory / request.directory
-    example = read_json(Path(request.example)) if request.example else None
-    target = local_folder(model.artifact_location)
-    if target is not None:
-        for name in files_under(request.record, request.directory):
-            link_or_copy(source / name, target / name)
-        write_mlmodel(target, model.model_id, model.source_run_id, example)
-        return
-    client.log_model_artifacts(model.model_id, str(source))
-    with tempfile.TemporaryDirectory() as folder:
-        write_mlmodel(Path(folder), model.model_id, model.source_run_id, example)
-        client.log_model_artifacts(model.model_id, folder)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`, or a copy where the file systems differ or have no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        shutil.copy2(source, target)

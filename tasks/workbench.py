@@ -40,16 +40,16 @@ class Workbench:
         return self.start if record is None else read_teacher(record.directory / "teacher", self.start)
 
 
-def base_of(start: StageRecord) -> str:
-    """The directory or hub id of a warm start's model."""
-    source = str(read_json(start.directory / BASE)["source"])
-    return str(start.directory / "base") if source == "here" else source
+def base_of(start: Path) -> str:
+    """The directory or hub id of the model of a warm start, whose files are in `start`."""
+    source = str(read_json(start / BASE)["source"])
+    return str(start / "base") if source == "here" else source
 
 
 def workbench(start: StageRecord, experiment: Experiment) -> Workbench:
     """The model of a warm start, loaded or remembered."""
     torch.set_num_threads(experiment.execution.threads)
-    return _load(base_of(start), experiment)
+    return _load(base_of(start.directory), experiment)
 
 
 @lru_cache(maxsize=1)

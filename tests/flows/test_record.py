@@ -27,7 +27,8 @@ def test_from_a_teacher_one_walks_to_checkpoints_and_rollouts_by_tags_alone(kl_r
     assert (teacher["gtr.mode"], teacher["gtr.window"], teacher["gtr.weights"]) == ("full_buffer", "all", "0.5,0.5")
     first, second = (mlflow.get_logged_model(model_id).tags for model_id in teacher["gtr.members"].split(","))
     assert second["gtr.parent"] and mlflow.get_logged_model(second["gtr.parent"]).tags == first
-    assert "gtr.parent" not in first and first["gtr.input.start"] == second["gtr.input.start"]
+    start = mlflow.get_logged_model(first["gtr.parent"]).tags
+    assert start["gtr.stage_key"] == first["gtr.input.start"] == second["gtr.input.start"]
     for iteration, member in ((1, first), (2, second)):
         assert member["gtr.rollouts"] == kl_run.stage("rollout", iteration).name
         assert (kl_run.home / "store" / member["gtr.stage"] / member["gtr.stage_key"] / "agent").is_dir()

@@ -80,18 +80,32 @@ tracker.finish("FINISHED")
 """
 
 
-@pytest.mark.slow
-def test_four_runs_at_once_create_one_store_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    names = ["a", "b", "c", "d"]
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name]) for name in names]
-    assert [writer.wait(timeout=300) for writer in writers] == [0, 0, 0, 0]
-    client = MlflowClient(tracking_uri(tmp_path), tracking_uri(tmp_path))
+RUNS = ["a", "b", "c", "d"]
+
+
+def writers(python: str, workspace: Path) -> list[subprocess.Popen[bytes]]:
+    """A process a run, all started at once."""
+    return [subprocess.Popen([python, "-c", WRITER, str(workspace), name]) for name in RUNS]
+
+
+def everything_is_there(uri: str) -> None:
+    """Every point, model and version of the four runs, and no doubled one."""
+    client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("cards")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == names
+    assert sorted(run.info.run_name for run in runs) == RUNS
     for run in runs:
         # Every iteration logs steps 0 to 49 anew: 4 x 50 points a metric, told apart by their times.
         assert len(client.get_metric_history(run.info.run_id, "m7")) == 200
         assert len(run.outputs.model_outputs) == 4
     assert len(client.search_model_versions("name = 'gtr-agent-points'")) == 16
+    for name in RUNS:
+        latest = client.get_model_version_by_alias("gtr-agent-points", f"{name}-latest")
+        assert (latest.tags["gtr.run_key"], latest.tags["gtr.iteration"]) == (name, "3")
+
+
+@pytest.mark.slow
+def test_four_runs_at_once_create_one_store_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert [writer.wait(timeout=300) for writer in writers(sys.executable, tmp_path)] == [0, 0, 0, 0]
+    everything_is_there(tracking_uri(tmp_path))

@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 from gtr_core.errors import UserError
 from tasks.metrics import MetricWriter
 from tasks.mlflow_store import tracking_uri
+from tasks.model_files import directory_sha256
 from tasks.model_uri import model_directory
 from tasks.record import StageRecord
-from tasks.registry import directory_sha256
 from tasks.stage import run_stage
 from tasks.store import StageStore
 from tasks.tracking import Tracker
