@@ -9,6 +9,7 @@ client that comes meanwhile waits and starts a new one. The server dies with its
 import fcntl
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from tasks.environment import quiet_environment
 
 START_S = 180.0  # the first start creates the database: 10 s on a quiet machine, more on a busy one
 _POLL_S = 0.1
+_ROOM = 2**20  # bytes; with less the server can write neither its database nor why
 
 
 class ServerFailedError(UserError):
@@ -111,7 +113,8 @@ def _start(workspace: Path) -> str:
             return url
         time.sleep(_POLL_S)
     supervisor.terminate()
-    lines = log.read_text().strip().splitlines() or ["it said nothing"]
+    full = shutil.disk_usage(folder).free < _ROOM
+    lines = log.read_text().strip().splitlines() or ["the disk is full" if full else "it said nothing"]
     raise ServerFailedError(f"the Prefect server did not start: {lines[-1]} (all of it is in {log}).")
 
 

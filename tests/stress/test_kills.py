@@ -144,10 +144,8 @@ def check_finished(home: Path, undisturbed: Finished) -> None:
     assert not alive, f"orphans: {alive}"
 
 
-def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(undisturbed: Finished, tmp_path: Path) -> None:
     """Invariant 11, for the files, the tracked points and the processes."""
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = small_run(tmp_path / "undisturbed", "kl")
     draw = random.Random(SEED)
     kills, rounds = 0, 0
     attempt: Attempt | None = None
