@@ -11,7 +11,7 @@ import pytest
 from flows.journal import read_events
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # of a busy machine
 
 SIZE = "64m"  # a small run takes half of it
 
@@ -47,12 +47,11 @@ def test_a_full_disk_is_one_sentence_and_with_room_again_the_run_goes_on(
 ) -> None:
     command = [sys.executable, "-m", "flows.cli", "run", config("kl"), *SMALL, f"execution.isolation={isolation}"]
     run = subprocess.Popen(command, env=environment(disk), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 200
     while not any(e["event"] == "end" and e["stage"] == "rollout-1" for e in journal(disk)):
-        assert time.monotonic() < until and run.poll() is None, "the first rollout did not come"
+        assert run.poll() is None, "it ended before its first rollout"
         time.sleep(0.02)
     fill(disk / "filler")
-    _, said = run.communicate(timeout=100)
+    said = run.communicate()[1]
     assert run.returncode == 2, said
     assert said.splitlines()[-1].startswith("gtr: no room to write") and "same command again" in said.splitlines()[-1]
     assert "Traceback" not in said and "ERROR" not in said

@@ -25,7 +25,7 @@ VICTIMS = ("process group", "run", "stage process", "server", "server's supervis
 SPREAD_S = 1.5  # of a kill after the stage before it has ended; most stages of so small a run are shorter
 START_S = 12.0  # about what a run takes until its first stage, and in which one kill of five falls
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 90 * KILLS)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 + 180 * KILLS)]
 
 
 class Attempt:
