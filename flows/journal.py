@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gtr_core.files import room_for
-
 JOURNAL = "journal.jsonl"
 
 
@@ -24,7 +22,7 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one event: `plan`, `start`, `step`, `end`, `warning`, `failed` or `finished`."""
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "event": event, **facts}) + "\n"
-        with room_for(self.path), self.path.open("a") as file:
+        with self.path.open("a") as file:
             file.write(line)
 
     def step(self, done: int, total: int) -> None:

@@ -18,7 +18,7 @@ from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
 from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.envs.check import check_env
-from gtr_core.files import write_json
+from gtr_core.files import room_for, write_json
 from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.model_files import directory_sha256
@@ -63,7 +63,8 @@ def launch(
     def held(holder: str) -> None:
         console.print(f"The run {run.key} is held by {holder}: waiting for it.", markup=False, soft_wrap=True)
 
-    with exclusive(run.directory / "run.lock", held), prefect_server(run.workspace):
+    lock = run.directory / "run.lock"
+    with room_for(run.workspace), exclusive(lock, held), prefect_server(run.workspace):
         store = StageStore(
             run.workspace / "store",
             recompute_damaged=recompute_damaged,

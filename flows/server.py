@@ -9,10 +9,12 @@ client that comes meanwhile waits and starts a new one. The server dies with its
 import fcntl
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ from tasks.environment import quiet_environment
 
 START_S = 180.0  # the first start creates the database: 10 s on a quiet machine, more on a busy one
 _POLL_S = 0.1
+_WATCH_S = 1.0
+_ROOM = 2**20  # bytes; with less the server can write neither its database nor why
 
 
 class ServerFailedError(UserError):
@@ -54,7 +58,7 @@ def prefect_server(workspace: Path) -> Iterator[str]:
             url = _running(folder) or _start(workspace)
         os.environ["PREFECT_API_URL"] = url
         try:
-            with _prefect_settings(url):
+            with _prefect_settings(url), _kept_up(workspace, url):
                 yield url
         finally:
             os.environ.pop("PREFECT_API_URL", None)
@@ -75,30 +79,58 @@ def _prefect_settings(url: str) -> Iterator[None]:
             EventsWorker.drain_all(timeout=5)
 
 
+@contextmanager
+def _kept_up(workspace: Path, url: str) -> Iterator[None]:
+    """Replace a supervisor that is killed, at the same address: Prefect would ask for a lost server for minutes."""
+    folder, done = _folder(workspace), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_S):
+            if not _is_supervised(folder):
+                with exclusive(folder / "start.lock"):
+                    if not _is_supervised(folder):
+                        _start(workspace, urlsplit(url).port)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
 def _folder(workspace: Path) -> Path:
     return workspace.absolute() / "prefect"
 
 
 def _running(folder: Path) -> str | None:
     """The URL of the workspace's server if it is this one's, alive and answering."""
+    if not _is_supervised(folder):
+        return None
+    url = str(read_json(folder / "server.json")["url"])
+    return url if answers(url, timeout=10) else None
+
+
+def _is_supervised(folder: Path) -> bool:
     path = folder / "server.json"
     if not path.exists():
-        return None
-    server = read_json(path)
+        return False
+    noted = read_json(path)
     try:
-        same = psutil.Process(server["pid"]).create_time() == server["started"]
+        supervisor = psutil.Process(noted["pid"])
+        return bool(supervisor.create_time() == noted["started"] and supervisor.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return None
-    return str(server["url"]) if same and answers(server["url"], timeout=10) else None
+        return False
 
 
-def _start(workspace: Path) -> str:
+def _start(workspace: Path, port: int | None = None) -> str:
     folder = _folder(workspace)
     log = folder / "server.log"
     (folder / "server.json").unlink(missing_ok=True)  # of a supervisor that was killed
     with log.open("w") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(workspace.absolute())],
+            [sys.executable, "-m", "flows.server", str(workspace.absolute()), str(port or _free_port())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -111,7 +143,8 @@ def _start(workspace: Path) -> str:
             return url
         time.sleep(_POLL_S)
     supervisor.terminate()
-    lines = log.read_text().strip().splitlines() or ["it said nothing"]
+    full = shutil.disk_usage(folder).free < _ROOM
+    lines = log.read_text().strip().splitlines() or ["the disk is full" if full else "it said nothing"]
     raise ServerFailedError(f"the Prefect server did not start: {lines[-1]} (all of it is in {log}).")
 
 
@@ -127,11 +160,10 @@ def answers(url: str, timeout: float = 10) -> bool:
         connection.close()
 
 
-def supervise(workspace: Path) -> None:
+def supervise(workspace: Path, port: int) -> None:
     """Run the server until no client is left; a server that dies before is started again at the same address."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     folder = _folder(workspace)
-    port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     server = _serve(port)
     try:
@@ -188,4 +220,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]))
+    supervise(Path(sys.argv[1]), int(sys.argv[2]))

@@ -76,7 +76,7 @@ class StageProcess:
         Raises:
             StageProcessError: the process died or ran out of memory, in the last try as well.
         """
-        found = function(_CheckingStore(store.root, accept_code_change=store.accept_code_change), *arguments)
+        found = function(_CheckingStore(store), *arguments)
         if found.state == "reused":
             return found
         for left in range(self.retries, -1, -1):
@@ -121,7 +121,11 @@ class _Failure:
 
 
 class _CheckingStore(PlanningStore):
-    """Plans what is not there, or is damaged, and checks what is."""
+    """Checks what a store would reuse, by all that the store has been told, and plans what it would compute."""
+
+    def __init__(self, store: StageStore) -> None:
+        super().__init__(store.root)
+        vars(self).update(vars(store) | {"recompute_damaged": True})
 
     verify = StageStore.verify
 

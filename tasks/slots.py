@@ -6,6 +6,7 @@ it who holds it.
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,10 +47,11 @@ class Slots:
         """Hold a slot while the stage computes, waiting for one in the order of coming.
 
         A GPU's slot is kept until this process ends, because the model stays on the device, which is from then on the
-        only one that the process sees (CUDA_VISIBLE_DEVICES): CUDA must not have been used in it before.
+        only one that the process sees (CUDA_VISIBLE_DEVICES). Raises ConfigError where it has used another already.
         """
         if self.devices:
             if not _kept():
+                self._check_unused()
                 hold, number = self._take(self._gpu_locks(), f"{self.run}, from {stage} on")
                 _kept().append(hold)
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[number % len(self.devices)]
@@ -63,6 +65,14 @@ class Slots:
                 give_back(hold)
         else:
             yield
+
+    def _check_unused(self) -> None:
+        torch = sys.modules.get("torch")
+        if len(self.devices) > 1 and torch is not None and torch.cuda.is_initialized():
+            raise ConfigError(
+                "a slot cannot choose the GPU of a process that has used one: set execution.isolation=process, or name "
+                "one device in CUDA_VISIBLE_DEVICES."
+            )
 
     def _gpu_locks(self) -> list[Path]:
         """One a slot; those of one device are told apart by a number."""

@@ -95,7 +95,14 @@ def test_a_killed_server_comes_back_and_a_killed_supervisor_is_replaced(server_w
         time.sleep(0.2)
     processes = servers(server_workspace)
     os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until_gone(processes, 5)
+    until = time.monotonic() + 60
+    while not healthy(url, timeout=2):
+        assert time.monotonic() < until, "the client did not start another supervisor at the same address"
+        time.sleep(0.2)
+    supervisor, processes = servers(server_workspace)[0], servers(server_workspace)
     first.kill()
+    os.kill(supervisor.pid, signal.SIGKILL)
     first.wait()
     wait_until_gone(processes, 5)
     assert read_json(server_workspace / "prefect" / "server.json")["pid"] == supervisor.pid, "a stale note"

@@ -145,6 +145,16 @@ def test_a_stage_on_a_gpu_where_no_slots_are_defined_is_refused(
     assert slots_of(SlotsConfig(gpu=2), "cuda", tmp_path, "run").devices == ("0", "1")
 
 
+def test_a_process_that_has_used_a_gpu_gets_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)  # there may be no GPU here to use
+    with (
+        pytest.raises(ConfigError, match=r"execution\.isolation=process"),
+        Slots(tmp_path, 2, ("0", "1")).held("stage"),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_on_the_cpu_there_is_a_limit_where_one_is_defined(tmp_path: Path) -> None:
     with slots_of(SlotsConfig(gpu=2), "cpu", tmp_path, "run").held("stage"):
         assert not (tmp_path / "slots").exists()
