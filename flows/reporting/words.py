@@ -24,7 +24,8 @@ LEGEND = (
     "thought: all its fields right by the solver or expert; diverse: distinct thoughts a turn."
 )
 COST_LEGEND = (
-    "training: rollout, guide, update and merge, in device-hours. $: all stages and what was asked of an endpoint. "
+    "training: rollout, guide, update and merge, in device-hours by the clock, which a busy machine stretches. "
+    "$: all stages and what was asked of an endpoint. "
     "extra $: the paper's way to count, one more device for a merged teacher, or the endpoint."
 )
 

@@ -51,7 +51,7 @@ def workspace(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> I
     home, file = folder / "home", folder / "guides.yaml"
     settings = ", ".join(setting.replace("=", ": ") for setting in SMALL)
     file.write_text(f"base: {config('kl')}\nset: {{{settings}}}\naxes: {{method: [turbo_sft, turbo_kl]}}")
-    done = last_line(gtr(home, "sweep", str(file), "--json"))
+    done = last_line(gtr(home, "sweep", str(file), "--json", timeout=1500))
     port = free_port()
     command = [sys.executable, "-m", "flows.cli", "ui", "--port", str(port)]
     with subprocess.Popen(

@@ -39,7 +39,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     return kept | {"GTR_HOME": str(home), "OMP_NUM_THREADS": "1"} | watched | extra
 
 
-def gtr(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def gtr(home: Path, *arguments: str, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
@@ -47,7 +47,7 @@ def gtr(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProces
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=timeout,
         check=False,
     )
 
