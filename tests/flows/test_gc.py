@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from flows.experiment import plan
 from flows.gc import collect
+from flows.models import find_model
 from flows.runs import RECORD, Run, run_of
 from gtr_core.errors import UserError
 from gtr_core.files import sha256_file, write_json
@@ -172,10 +173,11 @@ def digests(home: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_bytes(
-    kl_run: Finished, tmp_path: Path
+    kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
     server = branched(kl_run, home)
+    monkeypatch.setenv("GTR_HOME", str(home))
 
     def run(*more: str) -> Finished:
         return small_run(home, "kl", ["iterations=3", "retention.keep=last", *more], **server)
@@ -184,12 +186,12 @@ def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_byte
     mlflow = MlflowClient(f"sqlite:///{home}/mlflow.db", f"sqlite:///{home}/mlflow.db")
     whole, before = digests(home), used(home)
     aliases = {m.name: m.aliases for m in mlflow.search_registered_models()}
-    listed = last_line(gtr(home, "gc", "--json", **server))
-    assert digests(home) == whole and not listed["freed"] and listed["bytes"] > 0
-    shown = gtr(home, "gc", **server).stdout
-    assert "`gtr gc --yes` does it" in shown and "keeps last 1" in shown
+    listed = collect([], None, 1, free=False, show=True)
+    assert digests(home) == whole and listed["bytes"] > 0
+    shown = capsys.readouterr().out
+    assert "`gtr gc --yes` does it" in shown and f"{first.record['run']} keeps last 1" in shown
     done = last_line(gtr(home, "gc", "--yes", "--json", **server))
-    assert done["stages"] == listed["stages"]
+    assert done["stages"] == listed["stages"] and done["freed"]
     notes = sum(p.stat().st_size for p in (home / "store").rglob(FREED))
     assert used(home) == before - done["bytes"] + notes
     gone = whole.keys() - digests(home).keys()
@@ -197,12 +199,13 @@ def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_byte
 
     lost = [v for v in mlflow.search_model_versions("") if v.tags.get("gtr.files") == "freed"]
     assert lost and all("gtr.members" in v.tags or "gtr.rollouts" in v.tags for v in lost)
-    refused = gtr(home, "eval", f"models:/{lost[0].name}/{lost[0].version}", **server)
-    assert refused.returncode == 2 and "were freed by `gtr gc`" in refused.stderr
+    for uri in (f"models:/{lost[0].name}/{lost[0].version}", f"models:/{lost[0].tags['gtr.model_id']}"):
+        with pytest.raises(UserError, match=r"were freed by `gtr gc`.*--restore-freed"):
+            find_model(uri)
     for name, held in aliases.items():
         for alias in held:
-            kept = last_line(gtr(home, "eval", f"models:/{name}@{alias}", "--episodes", "1", "--json", **server))
-            assert kept["figures"]["episodes"] == 1
+            if not name.startswith("gtr-start"):
+                assert find_model(f"models:/{name}@{alias}").iteration
 
     again = run()
     assert {s["state"] for s in again.record["stages"]} == {"reused"}
