@@ -65,8 +65,10 @@ def output(home: Path, *command: str) -> tuple[str, float]:
     """What a command of this interpreter prints, and the seconds it takes."""
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *command], env=environment(home), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, *command], env=environment(home), cwd=ROOT, check=False, capture_output=True, text=True
     )
+    if done.returncode:  # what Prefect says in passing when its ephemeral server ends is not of interest
+        sys.exit(done.stderr)
     return done.stdout, time.perf_counter() - began
 
 
