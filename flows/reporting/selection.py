@@ -48,7 +48,11 @@ def select(texts: Sequence[str], home: Path, *, finished_only: bool = False) -> 
     if not runs:
         raise UserError(f"None of {_listed(missing)} has finished yet: `gtr status` shows how far they are.")
     check_sets(runs)
-    return Selection(", ".join(texts), runs, [f"{name} (not finished)" for name in missing])
+    return Selection(
+        ", ".join(Path(t).stem if t.endswith(".yaml") else t for t in texts),
+        runs,
+        [f"{name} (not finished)" for name in missing],
+    )
 
 
 def _resolve(text: str, home: Path) -> dict[str, Run | None]:
