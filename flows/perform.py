@@ -10,13 +10,20 @@ from prefect.context import FlowRunContext
 
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
+from flows.runners import SideBySide, side_by_side
 from flows.runs import Run
-from tasks.record import StageRecord
+from tasks.evaluate import evaluate, evaluate_parts
+from tasks.record import Part, StageRecord
 from tasks.registry import Kind
+from tasks.rollout import rollout, rollout_parts
 from tasks.stage import stage_task
 from tasks.store import StageStore
 from tasks.tracking import Tracker
 
+DIVIDED: dict[Callable[..., StageRecord], Callable[..., list[Part]]] = {
+    rollout: rollout_parts,
+    evaluate: evaluate_parts,
+}
 MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
 
 
@@ -25,30 +32,32 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 
     It is a flow run of its own, or belongs to the one that calls it: a deployment's.
     """
-    performer = _Performer(run, tracker, stages)
 
-    def body() -> list[StageRecord]:
-        loop(run, store, performer, performer.report)
-        return performer.records
+    with side_by_side(run.experiment.execution) as spread:
+        performer = _Performer(run, tracker, stages, spread)
 
-    if FlowRunContext.get() is not None:
-        return body()
-    named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
-    shown: Callable[..., list[StageRecord]] = named(body)
-    return shown()
+        def body() -> list[StageRecord]:
+            loop(run, store, performer, performer.report)
+            return performer.records
+
+        if FlowRunContext.get() is not None:
+            return body()
+        named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
+        shown: Callable[..., list[StageRecord]] = named(body)
+        return shown()
 
 
 class _Performer:
     """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
 
-    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str]) -> None:
-        self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], spread: SideBySide) -> None:
+        self.journal, self.tracker, self.run, self.spread = Journal(run.directory), tracker, run, spread
         self.records: list[StageRecord] = []
         self.journal.write("plan", stages=list(stages))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
         self.journal.write("start", stage=name)
-        record = stage_task(name, partial(function, *arguments))
+        record = stage_task(name, partial(self._compute, name, function, *arguments))
         self.records.append(record)
         model = record.inputs.get("model")
         self.tracker.deliver(record, evaluates=next((r for r in self.records if r.key == model), None))
@@ -60,6 +69,16 @@ class _Performer:
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         return record
+
+    def _compute(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
+        """The stage; its parts come first, side by side, where it is divided and not there yet."""
+        execution = self.run.experiment.execution
+        if function in DIVIDED and (execution.task_runner, execution.workers) != ("threads", 1):
+            store, *rest = arguments
+            parts = DIVIDED[function](*arguments)
+            if parts and function(store.planning(), *rest).state == "planned":
+                self.spread(name, parts)
+        return function(*arguments)
 
     def report(self, done: int, total: int) -> None:
         """A long stage tells how far it is."""

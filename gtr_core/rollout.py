@@ -50,6 +50,7 @@ def collect(
     stream: tuple[str | int, ...],
     iteration: int = 0,
     execution: ExecutionConfig = IN_PROCESS,
+    envs: range | None = None,
 ) -> Rollout:
     """Play `config.turns` turns in each of `config.envs` environments, fresh deals at the start and after each end.
 
@@ -61,34 +62,43 @@ def collect(
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
         iteration: what a drifting environment goes by.
         execution: how many processes play the games, which changes nothing about them.
+        envs: which of the environments, to play a part of the rollout (see `gtr_core.shards`); None: all.
     """
-    with _seats(env, config.envs, stream, iteration, execution) as seats:
-        return _collect(policy, critic, seats, config, stream)
+    envs = range(config.envs) if envs is None else envs
+    with _seats(env, envs, stream, iteration, execution) as seats:
+        return _collect(policy, critic, seats, envs, config, stream)
 
 
 def _seats(
-    env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
+    env: EnvConfig, envs: range, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
 ) -> Seats | PooledSeats:
+    count, first = len(envs), envs.start
     if execution.game_workers:
-        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s)
-    return Seats(env, count, stream, iteration)
+        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s, first)
+    return Seats(env, count, stream, iteration, first)
 
 
 def _collect(
-    policy: Policy, critic: Critic, seats: Seats | PooledSeats, config: RolloutConfig, stream: tuple[str | int, ...]
+    policy: Policy,
+    critic: Critic,
+    seats: Seats | PooledSeats,
+    envs: range,
+    config: RolloutConfig,
+    stream: tuple[str | int, ...],
 ) -> Rollout:
-    draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
+    count = len(envs)
+    draws = [generator(*stream, "tokens", e) for e in envs]
     book, columns, episodes = PictureBook(), _Columns(), []
-    returns, turns = [0.0] * config.envs, [0] * config.envs  # of the running episodes
+    returns, turns = [0.0] * count, [0] * count  # of the running episodes
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
-        for start in range(0, config.envs, config.batch_size):
-            chunk = range(start, min(start + config.batch_size, config.envs))
+        for start in range(0, count, config.batch_size):
+            chunk = range(start, min(start + config.batch_size, count))
             observations = seats.observations[chunk.start : chunk.stop]
             columns.pictures += [book.add(o.image) for o in observations]
             _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns)
-        for e, outcome in enumerate(seats.act(columns.texts[-config.envs :])):
-            n = len(columns.texts) - config.envs + e
+        for e, outcome in enumerate(seats.act(columns.texts[-count:])):
+            n = len(columns.texts) - count + e
             columns.starts.append(outcome.answer.action_start)
             columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
             columns.verdicts.append(dict(outcome.thought))
@@ -101,7 +111,7 @@ def _collect(
                 episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
                 returns[e], turns[e] = 0.0, 0
     last = _last_values(policy, critic, seats.observations, config.batch_size)
-    grid = (config.turns, config.envs)
+    grid = (config.turns, count)
     return Rollout(
         pictures=book.pictures,
         picture_N=columns.pictures,

@@ -1,15 +1,19 @@
 """Stage `evaluate`: agent, teacher, start or plain mean on the same fixed episodes."""
 
 import json
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment
-from gtr_core.envs.episodes import episode_set
+from gtr_core.envs.episodes import EpisodeSet, episode_set
 from gtr_core.evaluation.metrics import summarise
 from gtr_core.evaluation.play import Episode, play
+from gtr_core.shards import shards
 from tasks.code_version import code_files, code_version
-from tasks.record import StageRecord
+from tasks.record import Part, StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
 from tasks.workbench import workbench
@@ -46,30 +50,21 @@ def evaluate(
         model: the update (agent) or merge (teacher, mean) that made it; None for the start.
         split: `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled).
     """
-    config = experiment.evaluation
-    n = config.episodes if split == "test" else config.curve_episodes
-    modes = ("greedy", "sampled") if split == "test" else ("greedy",)
+    parts = evaluate_parts(store, experiment, iteration, start, who, model, split)
 
     def compute(directory: Path) -> dict[str, float]:
-        bench = workbench(start, experiment)
-        dense = who in ("teacher", "mean")
-        policy = bench.agent(None if dense else model)
-        episodes = episode_set(
-            experiment.env.id, dict(experiment.env.kwargs), split, n, seed=config.set_seed, iteration=iteration
-        )
+        episodes = _episodes(experiment, iteration, split)
+        if parts:
+            records = [part() for part in parts]
+            played = {
+                mode: [e for r in records for e in _read(r.directory / f"{mode}.jsonl")] for mode in _modes(split)
+            }
+        else:
+            played = _play(experiment, start, who, model, split, episodes)
         metrics: dict[str, float] = {}
-        for mode in modes:
-            with policy.swapped(bench.teacher(model) if dense else {}, adapters=not dense):
-                played = play(
-                    policy,
-                    episodes,
-                    greedy=mode == "greedy",
-                    seed=experiment.seed,
-                    batch_size=experiment.rollout.batch_size,
-                )
-            figures = summarise(played)
-            _write(directory / f"{mode}.jsonl", played)
-            metrics |= _named(figures, who, mode, split)
+        for mode, of_mode in played.items():
+            _write(directory / f"{mode}.jsonl", of_mode)
+            metrics |= _named(summarise(of_mode), who, mode, split)
         (directory / "episodes.json").write_text(
             json.dumps({"set": episodes.name, "digest": episodes.digest, "n": len(episodes.episodes)})
         )
@@ -81,22 +76,115 @@ def evaluate(
         stage="evaluate",
         iteration=iteration,
         inputs={"start": start, "model": model},
-        config={
-            "who": who,
-            "split": split,
-            "episodes": n,
-            "set_seed": config.set_seed,
-            "modes": list(modes),
-            "batch_size": experiment.rollout.batch_size,
-            "env": to_dict(experiment.env),
-            "sampling": to_dict(experiment.sampling),
-            "model": to_dict(experiment.model),
-        },
+        config=_settings(experiment, who, split),
         code=code_version(__name__),
         sources=code_files(__name__),
         seed=experiment.seed,
         compute=compute,
     )
+
+
+def evaluate_parts(
+    store: StageStore,
+    experiment: Experiment,
+    iteration: int,
+    start: StageRecord,
+    who: str,
+    model: StageRecord | None,
+    split: str,
+) -> list[Part]:
+    """The stages that `evaluate` joins, a call each, which may come in any order and in any process; none if undivided.
+
+    What they play does not depend on how many there are.
+    """
+    ranges = shards(_count(experiment, split), experiment.rollout.batch_size, experiment.execution.shards)
+    if len(ranges) == 1:
+        return []
+    return [partial(_part, store, experiment, iteration, start, who, model, split, only) for only in ranges]
+
+
+def _part(
+    store: StageStore,
+    experiment: Experiment,
+    iteration: int,
+    start: StageRecord,
+    who: str,
+    model: StageRecord | None,
+    split: str,
+    only: range,
+) -> StageRecord:
+    def compute(directory: Path) -> dict[str, float]:
+        episodes = _episodes(experiment, iteration, split)
+        played = _play(experiment, store.here(start), who, model and store.here(model), split, episodes, only)
+        for mode, of_mode in played.items():
+            _keep(directory / f"{mode}.jsonl", of_mode)
+        return {}
+
+    return run_stage(
+        store,
+        stage="evaluate_part",
+        iteration=iteration,
+        inputs={"start": start, "model": model},
+        config=_settings(experiment, who, split) | {"first": only.start, "count": len(only)},
+        code=code_version(__name__),
+        sources=code_files(__name__),
+        seed=experiment.seed,
+        compute=compute,
+    )
+
+
+def _play(
+    experiment: Experiment,
+    start: StageRecord,
+    who: str,
+    model: StageRecord | None,
+    split: str,
+    episodes: EpisodeSet,
+    only: range | None = None,
+) -> dict[str, list[Episode]]:
+    """The episodes, or some of them, played in each mode of the split."""
+    bench = workbench(start, experiment)
+    dense = who in ("teacher", "mean")
+    policy = bench.agent(None if dense else model)
+    played = {}
+    for mode in _modes(split):
+        with policy.swapped(bench.teacher(model) if dense else {}, adapters=not dense):
+            played[mode] = play(
+                policy,
+                episodes,
+                greedy=mode == "greedy",
+                seed=experiment.seed,
+                batch_size=experiment.rollout.batch_size,
+                only=only,
+            )
+    return played
+
+
+def _modes(split: str) -> tuple[str, ...]:
+    return ("greedy", "sampled") if split == "test" else ("greedy",)
+
+
+def _count(experiment: Experiment, split: str) -> int:
+    return experiment.evaluation.episodes if split == "test" else experiment.evaluation.curve_episodes
+
+
+def _episodes(experiment: Experiment, iteration: int, split: str) -> EpisodeSet:
+    env, n, seed = experiment.env, _count(experiment, split), experiment.evaluation.set_seed
+    return episode_set(env.id, dict(env.kwargs), split, n, seed=seed, iteration=iteration)
+
+
+def _settings(experiment: Experiment, who: str, split: str) -> dict[str, object]:
+    return {
+        "who": who,
+        "split": split,
+        "episodes": _count(experiment, split),
+        "set_seed": experiment.evaluation.set_seed,
+        "modes": list(_modes(split)),
+        "batch_size": experiment.rollout.batch_size,
+        "env": to_dict(experiment.env),
+        "sampling": to_dict(experiment.sampling),
+        "model": to_dict(experiment.model),
+    }
 
 
 def _named(figures: dict[str, float], who: str, mode: str, split: str) -> dict[str, float]:
@@ -119,3 +207,17 @@ def _write(path: Path, episodes: list[Episode]) -> None:
                 "thoughts": e.thoughts,
             }
             file.write(json.dumps(row) + "\n")
+
+
+def _keep(path: Path, episodes: list[Episode]) -> None:
+    """All of the episodes, for `_read`."""
+    path.write_text("".join(json.dumps(asdict(e)) + "\n" for e in episodes))
+
+
+def _read(path: Path) -> list[Episode]:
+    return [_episode(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _episode(row: dict[str, Any]) -> Episode:
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    return Episode(**fields)

@@ -119,6 +119,7 @@ def run_stage(
             )
             told = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
             write_json(directory / MANIFEST, {**told, **facts, "versions": _versions()})
+        store.share(record, replace=store.recompute_damaged)
     return record
 
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gtr_core.config.limits import within
+from gtr_core.config.limits import choice, within
 from gtr_core.errors import ConfigError
+
+TASK_RUNNERS = ("threads", "dask", "ray")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,19 @@ class ExecutionConfig:
     game_workers: int = 0  # processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose
     turn_limit_s: float = 60.0  # a game worker that takes longer for a turn is restarted
 
+    # Many processes and many machines.
+    task_runner: str = "threads"  # Prefect's, which plays shards and a sweep's cells: threads | dask | ray
+    workers: int = 1  # how many shards or cells it plays at once
+    shards: int = 1  # parts, of whole batches, that a rollout or an evaluation is cut into for it
+    cluster: str = ""  # address of a running Dask scheduler or Ray head; empty: `workers` processes of this machine
+    store: str = ""  # folder or bucket (s3://...) through which machines share stages; empty: GTR_STORE, or none
+
     def __post_init__(self) -> None:
         within("execution.threads", self.threads, 1)
         within("execution.game_workers", self.game_workers, 0)
         within("execution.turn_limit_s", self.turn_limit_s, 0, open_low=True)
+        choice("execution.task_runner", self.task_runner, TASK_RUNNERS)
+        within("execution.workers", self.workers, 1)
+        within("execution.shards", self.shards, 1)
+        if self.cluster and self.task_runner == "threads":
+            raise ConfigError("execution.cluster names a Dask or Ray cluster: set execution.task_runner=dask or ray.")
