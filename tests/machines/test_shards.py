@@ -10,7 +10,7 @@ from flows.runners import side_by_side
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.errors import UserError
 from gtr_core.shards import shards
-from tasks.evaluate import evaluate, evaluate_parts
+from tasks.evaluate import evaluate
 from tasks.record import StageRecord
 from tasks.rollout import rollout, rollout_parts
 from tasks.store import PlanningStore, StageStore
