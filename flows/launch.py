@@ -9,7 +9,7 @@ from rich.console import Console
 from flows.experiment import plan
 from flows.journal import Journal
 from flows.perform import MODELS, run_experiment
-from flows.runs import PLAIN, RECORD, Origin, Run, open_run, read_sweeps, run_of, workspace
+from flows.runs import PLAIN, RECORD, Origin, Run, open_run, open_store, read_sweeps, run_of, workspace
 from flows.server import prefect_server
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import flatten, to_dict
@@ -20,7 +20,6 @@ from gtr_core.guidance.corrector.chat import Chat
 from gtr_core.locks import exclusive
 from tasks.record import StageRecord
 from tasks.registry import directory_sha256
-from tasks.store import PlanningStore, StageStore
 from tasks.tracking import Tracker
 
 console = Console(stderr=True)
@@ -52,11 +51,7 @@ def launch(
         console.print(f"The run {run.key} is held by {holder}: waiting for it.", markup=False, soft_wrap=True)
 
     with exclusive(run.directory / "run.lock", held), prefect_server(run.workspace):
-        store = StageStore(
-            run.workspace / "store",
-            recompute_damaged=recompute_damaged,
-            accept_code_change=run.origin.accept_code_change,
-        )
+        store = open_store(run, recompute_damaged=recompute_damaged)
         tracker = open_tracker(run)
         journal = Journal(run.directory)
         status = "KILLED"  # by Ctrl-C, or by a worker that cancels
@@ -80,10 +75,11 @@ def launch(
 def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
     """The run and its stages' names; results of older code make it another run, if there are any to be taken."""
     home = workspace()
-    today = plan(run_of(experiment, home, replace(origin, accept_code_change=False)), PlanningStore(home / "store"))
+    plain = run_of(experiment, home, replace(origin, accept_code_change=False))
+    today = plan(plain, open_store(plain).planning())
     if origin.accept_code_change:
         run = run_of(experiment, home, origin)
-        taken = plan(run, PlanningStore(home / "store", accept_code_change=True))
+        taken = plan(run, open_store(run).planning())
         older = [name for name in taken if taken[name].state == "reused" and taken[name].key != today[name].key]
         if older:
             console.print(f"Taking the results of older code for {', '.join(older)}.", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from gtr_core.errors import UserError
 from gtr_core.files import publish
 from tasks.offline_merge import offline_merge
 from tasks.registry import directory_sha256, files_under, link_or_copy
+from tasks.shared_store import shared_store
 from tasks.store import StageStore
 from tasks.tracking import Tracker
 
@@ -42,7 +43,9 @@ def merge_models(texts: Sequence[str], config: MergeConfig, *, seed: int, out: P
     home = workspace()
     models = [find_model(text) for text in texts]
     members = [model.directory for model in models]
-    record = offline_merge(StageStore(home / "store"), open_start(models[0]), members, config, seed)
+    record = offline_merge(
+        StageStore(home / "store", shared=shared_store()), open_start(models[0]), members, config, seed
+    )
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
     tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.members_named": ", ".join(texts)}

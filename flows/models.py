@@ -15,6 +15,7 @@ from gtr_core.config import EnvConfig, ModelConfig, SamplingConfig
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
 from tasks.model_uri import model_directory
+from tasks.shared_store import shared_store
 from tasks.store import StageStore
 from tasks.workbench import BASE, base_of
 
@@ -68,7 +69,7 @@ def open_start(model: Model) -> Policy:
         UserError: the start is not in this workspace's store.
     """
     card = read_card(model.directory)
-    store = StageStore(workspace() / "store")
+    store = StageStore(workspace() / "store", shared=shared_store())
     start = store.lookup("warm_start", card.base)
     if start is None:
         where = store.directory("warm_start", card.base)

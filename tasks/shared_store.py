@@ -143,7 +143,7 @@ class SharedStore:
             ) from error
 
 
-def shared_store(configured: str) -> SharedStore | None:
+def shared_store(configured: str = "") -> SharedStore | None:
     """The store that the configuration names, else GTR_STORE; None where neither does."""
     url = configured or os.environ.get("GTR_STORE", "")
     return SharedStore(url) if url else None
