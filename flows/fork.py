@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.experiment import plan
 from flows.launch import launch
-from flows.runs import Origin, Run, find_run, run_of, workspace
+from flows.runs import Origin, Run, find_run, open_store, run_of, workspace
 from gtr_core.compose import change, flatten, to_dict
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.errors import UserError

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from prefect import task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gtr_core.config import ExecutionConfig
@@ -36,10 +37,11 @@ def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
         def compute(name: str, parts: Sequence[Part]) -> list[StageRecord]:
             if not started:
                 started.append(stack.enter_context(task_runner(execution)))
-            futures = [
-                started[0].submit(_shown(f"{name}-part-{number}"), {"part": part, "code": _code_of(part)})
-                for number, part in enumerate(parts, 1)
-            ]
+            with _portable_context():
+                futures = [
+                    started[0].submit(_shown(f"{name}-part-{number}"), {"part": part, "code": _code_of(part)})
+                    for number, part in enumerate(parts, 1)
+                ]
             for future in futures:
                 future.wait()
             return [StageRecord.from_json(future.result()) for future in futures]
@@ -71,6 +73,21 @@ def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
             f"execution.task_runner={kind} needs the extra '{kind}': pip install 'gtr-turbo[{kind}]'."
         ) from error
     return runner
+
+
+@contextmanager
+def _portable_context() -> Iterator[None]:
+    """The flow run and the task run that submit, without their functions, which hold what cannot be sent."""
+    with ExitStack() as stack:
+        if (of_flow := FlowRunContext.get()) is not None:
+            stack.enter_context(of_flow.model_copy(update={"flow": flow(_stand_in), "parameters": {}}))
+        if (of_task := TaskRunContext.get()) is not None:
+            stack.enter_context(of_task.model_copy(update={"task": task(_stand_in), "parameters": {}}))
+        yield
+
+
+def _stand_in() -> None:
+    """What workers are told that the flow's and the task's functions are; they are never called there."""
 
 
 def _shown(name: str) -> Any:
