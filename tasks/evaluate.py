@@ -50,15 +50,11 @@ def evaluate(
         model: the update (agent) or merge (teacher, mean) that made it; None for the start.
         split: `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled).
     """
-    parts = evaluate_parts(store, experiment, iteration, start, who, model, split)
 
-    def compute(directory: Path) -> dict[str, float]:
+    def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
         episodes = _episodes(experiment, iteration, split)
         if parts:
-            records = [part() for part in parts]
-            played = {
-                mode: [e for r in records for e in _read(r.directory / f"{mode}.jsonl")] for mode in _modes(split)
-            }
+            played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in _modes(split)}
         else:
             played = _play(experiment, start, who, model, split, episodes)
         metrics: dict[str, float] = {}
@@ -81,6 +77,7 @@ def evaluate(
         sources=code_files(__name__),
         seed=experiment.seed,
         compute=compute,
+        parts=evaluate_parts(store, experiment, iteration, start, who, model, split),
     )
 
 

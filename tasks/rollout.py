@@ -20,11 +20,10 @@ def rollout(
     store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, agent: StageRecord | None
 ) -> StageRecord:
     """`rollout.envs` x `rollout.turns` turns of the agent of the iteration before (None: the start)."""
-    parts = rollout_parts(store, experiment, iteration, start, agent)
 
-    def compute(directory: Path) -> dict[str, float]:
+    def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
         if parts:
-            played = join([Rollout.load(part().directory) for part in parts])
+            played = join([Rollout.load(part.directory) for part in parts])
         else:
             played = _play(experiment, iteration, start, agent)
         played.save(directory)
@@ -40,6 +39,7 @@ def rollout(
         sources=code_files(__name__),
         seed=experiment.seed,
         compute=compute,
+        parts=rollout_parts(store, experiment, iteration, start, agent),
     )
 
 

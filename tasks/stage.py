@@ -21,7 +21,7 @@ from typing import Any
 from gtr_core.files import publish, room_for, write_json
 from gtr_core.locks import exclusive
 from tasks.metrics import STEP, MetricWriter, read_metrics
-from tasks.record import StageRecord
+from tasks.record import Part, StageRecord
 from tasks.store import MANIFEST, PlanningStore, StageStore, outputs_of
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,14 @@ def run_stage(
     config: Mapping[str, object],
     code: str,
     seed: int,
-    compute: Callable[[Path], Mapping[str, float]],
+    compute: Callable[..., Mapping[str, float]],
     sources: Mapping[str, str] | None = None,
+    parts: Sequence[Part] = (),
 ) -> StageRecord:
     """The finished stage: from the store where it is there, else from `compute(directory)`, which returns metrics.
+
+    Where the stage is made of `parts`, they are found or computed first, and their records are `compute`'s further
+    arguments; the stage's seconds are those of all its parts and its own.
 
     Of several processes or threads that want it, one computes and the others wait for it and reuse. Returned metrics
     that `compute` did not log itself are logged at the step that its metric `env_steps` tells (else the last step
@@ -99,9 +103,10 @@ def run_stage(
             return found
         store.set_aside(stage, key)
         with publish(store.directory(stage, key)) as directory:
+            made = [part() for part in parts]
             started = time.perf_counter()
-            metrics = {name: float(value) for name, value in compute(directory).items()}
-            seconds = time.perf_counter() - started
+            metrics = {name: float(value) for name, value in compute(directory, *made).items()}
+            seconds = time.perf_counter() - started + sum(part.seconds for part in made)
             _complete_metrics(directory, stage, iteration, metrics, seconds)
             record = StageRecord(
                 stage=stage,

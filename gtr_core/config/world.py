@@ -82,3 +82,6 @@ class ExecutionConfig:
         within("execution.shards", self.shards, 1)
         if self.cluster and self.task_runner == "threads":
             raise ConfigError("execution.cluster names a Dask or Ray cluster: set execution.task_runner=dask or ray.")
+        scheme, example = {"dask": ("tcp://", "8786"), "ray": ("ray://", "10001")}.get(self.task_runner, ("", ""))
+        if self.cluster and not self.cluster.startswith(scheme):
+            raise ConfigError(f"execution.cluster={self.cluster} is no address: write {scheme}HOST:{example}.")

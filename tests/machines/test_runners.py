@@ -15,6 +15,7 @@ from tasks.evaluate import evaluate, evaluate_parts
 from tasks.record import Part, StageRecord
 from tasks.rollout import rollout, rollout_parts
 from tasks.store import StageStore
+from tests.machines.buckets import closed_port
 from tests.machines.made import content, experiment, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("workspace_server")]
@@ -30,9 +31,7 @@ def both(store: StageStore, settings: Experiment) -> Sequence[StageRecord]:
     return [rollout(store, settings, 1, begin, None), evaluate(store, settings, 0, begin, "start", None, "test")]
 
 
-@pytest.mark.parametrize(
-    ("runner", "workers"), [("threads", 1), ("threads", 2), ("threads", 3), ("dask", 1), ("dask", 2), ("ray", 2)]
-)
+@pytest.mark.parametrize(("runner", "workers"), [("threads", 1), ("threads", 3), ("dask", 2), ("ray", 2)])
 def test_whoever_plays_the_shards_the_bytes_are_the_same(
     tmp_path: Path, whole: Sequence[StageRecord], runner: str, workers: int
 ) -> None:
@@ -56,6 +55,7 @@ def who(store: StageStore, number: int) -> StageRecord:
 def test_two_dask_workers_are_two_processes_that_end_with_the_block(tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask")
     store = StageStore(tmp_path)
+    start(store)
     with side_by_side(experiment(task_runner="dask", workers=2).execution) as spread:
         spread("who", [partial(who, store, number) for number in range(8)])
         workers = {int((tmp_path / f"worker-{number}").read_text()) for number in range(8)}
@@ -91,6 +91,18 @@ def test_a_worker_with_other_code_is_one_sentence(tmp_path: Path, monkeypatch: p
     ):
         spread("rollout-1", parts)
     assert not (tmp_path / "rollout_part").exists()
+
+
+def test_a_cluster_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    dask = pytest.importorskip("dask")
+    address = f"tcp://127.0.0.1:{closed_port()}"
+    settings = experiment(task_runner="dask", cluster=address)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(UserError, match=f"No cluster answers at execution.cluster={address}"),
+        side_by_side(settings.execution) as spread,
+    ):
+        spread("fails", [partial(fails, 1)])
 
 
 def test_a_worker_that_does_not_see_the_stages_says_what_is_needed(tmp_path: Path) -> None:

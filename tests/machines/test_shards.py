@@ -1,12 +1,13 @@
 """What rollouts and evaluations are does not depend on the number of their parts, nor on who plays those."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from flows.runners import side_by_side
+from flows.runners import task_runner
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.errors import UserError
 from gtr_core.shards import shards
@@ -84,13 +85,23 @@ def test_more_shards_than_batches_are_refused_in_one_sentence() -> None:
         experiment(shards=4)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"task_runner": "dsk"}, "did you mean 'dask'"),
+        ({"cluster": "tcp://host:8786"}, "set execution.task_runner=dask or ray"),
+        ({"task_runner": "dask", "cluster": "host"}, "write tcp://HOST:8786"),
+        ({"task_runner": "ray", "cluster": "host:6379"}, "write ray://HOST:10001"),
+        ({"workers": 0}, "execution.workers=0 is out of range"),
+    ],
+)
+def test_an_execution_that_cannot_be_is_one_sentence(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        experiment(**settings)
+
+
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_runner_whose_extra_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, f"prefect_{kind}", None)
-    with (
-        pytest.raises(UserError, match=rf"needs the extra '{kind}': pip install 'gtr-turbo\[{kind}\]'"),
-        side_by_side(experiment(task_runner=kind).execution) as spread,
-    ):
-        spread("rollout-1", [])
+    with pytest.raises(UserError, match=rf"needs the extra '{kind}': pip install 'gtr-turbo\[{kind}\]'"):
+        task_runner(experiment(task_runner=kind).execution)
