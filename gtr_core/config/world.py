@@ -70,6 +70,7 @@ class ExecutionConfig:
     task_runner: str = "threads"  # Prefect's, which plays shards and a sweep's cells: threads | dask | ray
     workers: int = 1  # how many shards or cells it plays at once
     shards: int = 1  # parts, of whole batches, that a rollout or an evaluation is cut into for it
+    processes: int = 1  # that train one update together: gradients are summed, equal up to the order of additions
     cluster: str = ""  # address of a running Dask scheduler or Ray head; empty: `workers` processes of this machine
     store: str = ""  # folder or bucket (s3://...) through which machines share stages; empty: GTR_STORE, or none
 
@@ -80,6 +81,7 @@ class ExecutionConfig:
         choice("execution.task_runner", self.task_runner, TASK_RUNNERS)
         within("execution.workers", self.workers, 1)
         within("execution.shards", self.shards, 1)
+        within("execution.processes", self.processes, 1)
         if self.cluster and self.task_runner == "threads":
             raise ConfigError("execution.cluster names a Dask or Ray cluster: set execution.task_runner=dask or ray.")
         scheme, example = {"dask": ("tcp://", "8786"), "ray": ("ray://", "10001")}.get(self.task_runner, ("", ""))
