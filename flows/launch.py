@@ -9,6 +9,7 @@ from rich.console import Console
 from flows.experiment import plan
 from flows.journal import Journal
 from flows.perform import MODELS, run_experiment
+from flows.runners import task_runner
 from flows.runs import PLAIN, RECORD, Origin, Run, open_run, open_store, read_sweeps, run_of, workspace
 from flows.server import prefect_server
 from gtr_core.agent.loading import pick_device
@@ -36,9 +37,10 @@ def launch(
     """Run or resume an experiment; its final record.
 
     Raises:
-        UserError: a device that is not there, a damaged stage, a full disk.
+        UserError: a device or a task runner that is not there, a damaged stage, a full disk.
     """
     pick_device(experiment.model.device)
+    task_runner(experiment.execution)  # its extra
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)

@@ -36,19 +36,22 @@ def workers(execution: ExecutionConfig) -> Iterator[Submit]:
     """The workers that `execution` names; those of this machine start with the first call and end with the block.
 
     Raises:
-        UserError: from a call: the runner's extra is not installed, or no cluster answers at its address.
+        UserError: the runner's extra is not installed; from a call, no cluster answers at its address.
     """
+    runner = task_runner(execution)
     with ExitStack() as stack:
-        started: list[TaskRunner[Any]] = []
+        started = False
 
         def submit(name: str, function: Callable[..., Any], **arguments: Any) -> PrefectFuture[Any]:
+            nonlocal started
             if not started:
-                started.append(_start(execution, stack))
+                _start(runner, execution, stack)
+                started = True
             shown: Any = task(
                 name=name.partition("-")[0], task_run_name=name, persist_result=False, cache_policy=NO_CACHE
             )(function)
             with _portable_context():
-                future: PrefectFuture[Any] = started[0].submit(shown, arguments)
+                future: PrefectFuture[Any] = runner.submit(shown, arguments)
             return future
 
         yield submit
@@ -59,7 +62,7 @@ def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
     """Computes stages by the `workers` of `execution`; what the stages are does not depend on them.
 
     Raises:
-        UserError: from a call: as `workers`, or a worker has other code than the run.
+        UserError: as `workers`; from a call, a worker has other code than the run.
     """
     with workers(execution) as submit:
 
@@ -105,8 +108,7 @@ def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
     return runner
 
 
-def _start(execution: ExecutionConfig, stack: ExitStack) -> TaskRunner[Any]:
-    runner = task_runner(execution)
+def _start(runner: TaskRunner[Any], execution: ExecutionConfig, stack: ExitStack) -> None:
     try:
         stack.enter_context(runner)
         getattr(runner, "client", None)  # Dask's connects when it is first asked for
@@ -118,7 +120,6 @@ def _start(execution: ExecutionConfig, stack: ExitStack) -> TaskRunner[Any]:
             f"No cluster answers at execution.cluster={execution.cluster}: start one with `{starter}`, or leave the "
             "address out to use this machine."
         ) from error
-    return runner
 
 
 @contextmanager

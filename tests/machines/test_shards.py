@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import task_runner
+from flows.runners import side_by_side
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.errors import UserError
 from gtr_core.shards import shards
@@ -103,5 +103,8 @@ def test_an_execution_that_cannot_be_is_one_sentence(settings: dict[str, object]
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_runner_whose_extra_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setitem(sys.modules, f"prefect_{kind}", None)
-    with pytest.raises(UserError, match=rf"needs the extra '{kind}': pip install 'gtr-turbo\[{kind}\]'"):
-        task_runner(experiment(task_runner=kind).execution)
+    with (
+        pytest.raises(UserError, match=rf"needs the extra '{kind}': pip install 'gtr-turbo\[{kind}\]'"),
+        side_by_side(experiment(task_runner=kind).execution),
+    ):
+        raise AssertionError("a run would have begun")
