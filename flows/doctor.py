@@ -15,7 +15,7 @@ from rich.markup import escape
 from flows.runs import workspace
 
 REQUIRED = ("prefect", "mlflow", "torch", "transformers", "peft", "accelerate", "gymnasium", "omegaconf", "pandas")
-EXTRAS = {"alfworld": "alfworld", "dask": "prefect-dask", "ray": "prefect-ray"}
+EXTRAS = {"alfworld": "alfworld", "dask": "prefect-dask", "ray": "prefect-ray", "s3": "s3fs"}
 LOW_DISK_GB = 2.0
 
 

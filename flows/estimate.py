@@ -15,6 +15,7 @@ from flows.experiment import plan
 from flows.fleet import jobs_for
 from flows.journal import kind_of
 from flows.runs import workspace
+from tasks.shared_store import shared_store
 from tasks.store import PlanningStore
 
 
@@ -61,7 +62,7 @@ def dry_run(path: Path, overrides: Sequence[str], *, jobs: int | None, as_json: 
 
 def plan_cells(found: Sequence[Cell], home: Path) -> list[PlannedCell]:
     """Every cell's stages, each counted as computed once in the whole sweep. Nothing is written."""
-    store = PlanningStore(home / "store")
+    store = PlanningStore(home / "store", shared=shared_store(found[0].run.experiment.execution.store))
     past = _Past(store)
     seen: set[str] = set()
     result = []

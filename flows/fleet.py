@@ -37,18 +37,23 @@ class Arm:
     @property
     def error(self) -> str | None:
         """Why the process failed: the signal that ended it, or its last line; None when it did not."""
-        if self.process is None or not self.process.returncode:
-            return None
-        if self.process.returncode < 0:
-            return f"ended by {signal.Signals(-self.process.returncode).name}"
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.process.returncode}"
+        return None if self.process is None else why_it_failed(self.process.returncode, self.log)
 
     @property
     def failed_stage(self) -> str:
         """The stage that the failed process was at; empty when it did not come to the first."""
         progress = read_progress(self.run.directory)
         return progress.current if self.process is not None and progress.pid == self.process.pid else ""
+
+
+def why_it_failed(code: int | None, log: Path) -> str | None:
+    """The signal that ended a process, or the last line it logged; None where it has not failed."""
+    if not code:
+        return None
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit code {code}"
 
 
 def jobs_for(experiment: Experiment) -> int:

@@ -6,11 +6,10 @@ from typing import Any
 
 from flows.experiment import plan
 from flows.launch import launch
-from flows.runs import Origin, Run, find_run, run_of, workspace
+from flows.runs import Origin, Run, find_run, open_store, run_of, workspace
 from gtr_core.compose import change, flatten, to_dict
 from gtr_core.config import NOT_DECIDING, ConfigError, Experiment
 from gtr_core.errors import UserError
-from tasks.store import PlanningStore
 
 # What an iteration hands to the next one is made for these: another value would need another past.
 PAST = ("env", "model", "warm_start", "seed", "critic.kind", "critic.hidden", "rollout.envs", "rollout.turns")
@@ -46,8 +45,8 @@ def history_until(parent: Run, at: int) -> tuple[tuple[int, Experiment], ...]:
 def _reached(parent: Run, accept_code_change: bool) -> int:
     """How many iterations of the run are there to be shared, under the code of today."""
     origin = Origin(parent.origin.history, parent.origin.parent, accept_code_change)
-    store = PlanningStore(parent.workspace / "store", accept_code_change=accept_code_change)
-    stages = plan(run_of(parent.experiment, parent.workspace, origin), store)
+    run = run_of(parent.experiment, parent.workspace, origin)
+    stages = plan(run, open_store(run).planning())
     missing = next((name for name, record in stages.items() if record.state == "planned"), "mean")
     if missing == "mean" or missing.startswith("evaluate-final"):
         return parent.experiment.iterations

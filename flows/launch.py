@@ -11,7 +11,8 @@ from flows.experiment import plan
 from flows.journal import Journal
 from flows.perform import run_experiment
 from flows.published import MODELS
-from flows.runs import PLAIN, RECORD, Origin, Run, gc_lock, open_run, read_sweeps, run_of, workspace
+from flows.runners import task_runner
+from flows.runs import PLAIN, RECORD, Origin, Run, gc_lock, open_run, open_store, read_sweeps, run_of, workspace
 from flows.server import prefect_server
 from flows.watch import warnings_of
 from gtr_core.agent.loading import pick_device
@@ -26,7 +27,7 @@ from tasks.provenance import provenance, provenance_tags
 from tasks.record import StageRecord
 from tasks.retention import reads
 from tasks.slots import slots_of
-from tasks.store import PlanningStore, StageStore
+from tasks.store import PlanningStore
 from tasks.tracking import Tracker
 
 console = Console(stderr=True)
@@ -47,9 +48,10 @@ def launch(
     all of them with `restore_freed`.
 
     Raises:
-        UserError: a device that is not there, a damaged stage, a full disk.
+        UserError: a device or a task runner that is not there, a damaged stage, a full disk.
     """
     device = pick_device(experiment.model.device)
+    task_runner(experiment.execution)  # its extra
     for number in range(len(experiment.env.practice)):
         check_env(experiment.env.id, experiment.env.training(number))
     check_env(experiment.env.id, experiment.env.kwargs)
@@ -65,10 +67,9 @@ def launch(
 
     lock = run.directory / "run.lock"
     with room_for(run.workspace), exclusive(lock, held), prefect_server(run.workspace):
-        store = StageStore(
-            run.workspace / "store",
+        store = open_store(
+            run,
             recompute_damaged=recompute_damaged,
-            accept_code_change=run.origin.accept_code_change,
             restore=_to_restore(run, everything=restore_freed),
             slots=slots,
         )
@@ -97,10 +98,11 @@ def launch(
 def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
     """The run and its stages' names; results of older code make it another run, if there are any to be taken."""
     home = workspace()
-    today = plan(run_of(experiment, home, replace(origin, accept_code_change=False)), PlanningStore(home / "store"))
+    plain = run_of(experiment, home, replace(origin, accept_code_change=False))
+    today = plan(plain, open_store(plain).planning())
     if origin.accept_code_change:
         run = run_of(experiment, home, origin)
-        taken = plan(run, PlanningStore(home / "store", accept_code_change=True))
+        taken = plan(run, open_store(run).planning())
         older = [name for name in taken if taken[name].state == "reused" and taken[name].key != today[name].key]
         if older:
             console.print(f"Taking the results of older code for {', '.join(older)}.", markup=False, soft_wrap=True)

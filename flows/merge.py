@@ -18,6 +18,7 @@ from tasks.mlflow_store import tracking_uri
 from tasks.mlmodel import EXAMPLE
 from tasks.model_files import directory_sha256, files_under, link_or_copy
 from tasks.offline_merge import offline_merge, offline_merge_of_directories
+from tasks.shared_store import shared_store
 from tasks.store import StageStore
 from tasks.tracking import Tracker
 
@@ -46,7 +47,7 @@ def merge_models(
     if out is not None and out.exists():
         raise UserError(f"{out} exists already: name a directory that does not.")
     home = workspace()
-    store = StageStore(home / "store")
+    store = StageStore(home / "store", shared=shared_store())
     if start is not None:
         members = [_plain(text) for text in texts]
         record = offline_merge_of_directories(store, _plain(str(start)), members, config, seed)

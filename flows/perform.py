@@ -13,14 +13,22 @@ from flows.artifacts import ProgressBar, link_to_mlflow
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.published import publish
+from flows.runners import SideBySide, side_by_side
 from flows.runs import Run
 from flows.spending import spending
 from flows.watch import warnings_of
+from tasks.evaluate import evaluate, evaluate_parts
 from tasks.isolation import Compute, stages_run
-from tasks.record import StageRecord
+from tasks.record import Part, StageRecord
+from tasks.rollout import rollout, rollout_parts
 from tasks.stage import stage_task
 from tasks.store import StageStore
 from tasks.tracking import Tracker
+
+DIVIDED: dict[Callable[..., StageRecord], Callable[..., list[Part]]] = {
+    rollout: rollout_parts,
+    evaluate: evaluate_parts,
+}
 
 
 def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequence[str]) -> list[StageRecord]:
@@ -31,8 +39,9 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 
     def body() -> list[StageRecord]:
         link_to_mlflow(run, tracker)
-        with stages_run(run.experiment.execution) as compute:
-            performer = _Performer(run, tracker, stages, compute)
+        execution = run.experiment.execution
+        with side_by_side(execution) as spread, stages_run(execution) as compute:
+            performer = _Performer(run, tracker, stages, compute, spread)
             loop(run, store, performer, performer.journal.step)
         return performer.records
 
@@ -48,9 +57,9 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 class _Performer:
     """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
 
-    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute) -> None:
+    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute, spread: SideBySide) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
-        self.compute = compute
+        self.compute, self.spread = compute, spread
         self.bar, self.total = ProgressBar(run), len(stages)
         self.records: list[StageRecord] = []
         self.warned: set[str] = set()
@@ -58,7 +67,7 @@ class _Performer:
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
         self.journal.write("start", stage=name)
-        record = stage_task(name, partial(self.compute, function, *arguments))
+        record = stage_task(name, partial(self._compute, name, function, *arguments))
         self.records.append(record)
         publish(self.tracker, self.run, record, self.records)
         if record.stage == "update":
@@ -71,6 +80,17 @@ class _Performer:
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         self._warn()
         return record
+
+    def _compute(
+        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
+    ) -> StageRecord:
+        """The stage; its parts come first, side by side, where it is divided and not there yet."""
+        execution = self.run.experiment.execution
+        if function in DIVIDED and (execution.task_runner, execution.workers) != ("threads", 1):
+            parts = DIVIDED[function](store, *arguments)
+            if parts and function(store.planning(), *arguments).state == "planned":
+                self.spread(name, parts)
+        return self.compute(function, store, *arguments)
 
     def _warn(self) -> None:
         """Say what has gone wrong since the last stage, each thing once."""

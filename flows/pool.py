@@ -44,8 +44,8 @@ def prefect_api(home: Path) -> Iterator[SyncPrefectClient]:
             ) from error
 
 
-def read_pool(client: SyncPrefectClient, name: str, *, make: bool = False) -> WorkPool:
-    """The work pool of processes of that name; `make` it when there is none.
+def read_pool(client: SyncPrefectClient, name: str, *, make: bool = False, any_type: bool = False) -> WorkPool:
+    """The work pool of processes (or of `any_type`) of that name; `make` it when there is none.
 
     Raises:
         UserError: there is none, or it is of another type.
@@ -59,7 +59,7 @@ def read_pool(client: SyncPrefectClient, name: str, *, make: bool = False) -> Wo
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"`gtr deploy --pool {name}` makes it."
         raise UserError(f"There is no work pool '{name}' at {client.api_url}: {hint}") from error
-    if pool.type != "process":
+    if pool.type != "process" and not any_type:
         raise UserError(f"The work pool '{name}' is of type {pool.type}: `prefect deploy` with prefect.yaml serves it.")
     return pool
 

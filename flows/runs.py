@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from tasks.code_version import code_version
+from tasks.shared_store import shared_store
+from tasks.slots import UNLIMITED, Slots
+from tasks.store import StageStore
 
 CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
 STAGES = ("warm_start", "rollout", "guide", "update", "merge", "evaluate", "best")
@@ -107,6 +110,20 @@ def read_sweeps(run: Run) -> dict[str, str]:
     """The sweeps that the run is a cell of, the latest last, with the cell's label in each."""
     path = run.directory / SWEEPS
     return dict(read_json(path)) if path.exists() else {}
+
+
+def open_store(
+    run: Run, *, recompute_damaged: bool = False, restore: Collection[str] = (), slots: Slots = UNLIMITED
+) -> StageStore:
+    """The stages of a run: the workspace's, and those that other machines share with it, if any do."""
+    return StageStore(
+        run.workspace / "store",
+        shared=shared_store(run.experiment.execution.store),
+        recompute_damaged=recompute_damaged,
+        accept_code_change=run.origin.accept_code_change,
+        restore=restore,
+        slots=slots,
+    )
 
 
 def is_complete(run: Run) -> bool:

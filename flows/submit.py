@@ -93,13 +93,12 @@ def _is_dead(state: State, run: Run) -> bool:
 
 
 def _deployment(client: SyncPrefectClient, pool: str) -> DeploymentResponse:
-    read_pool(client, pool)
+    found = read_pool(client, pool, any_type=True)
     try:
         return client.read_deployment_by_name(f"experiment/{pool}")
     except ObjectNotFound as error:
-        raise UserError(
-            f"The work pool '{pool}' has no deployment experiment/{pool}: `gtr deploy --pool {pool}` makes it."
-        ) from error
+        maker = f"gtr deploy --pool {pool}" if found.type == "process" else f"prefect deploy --name {pool}"
+        raise UserError(f"The work pool '{pool}' has no deployment experiment/{pool}: `{maker}` makes it.") from error
 
 
 def _known(client: SyncPrefectClient, found: Sequence[Cell]) -> dict[str, FlowRun]:

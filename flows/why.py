@@ -5,7 +5,7 @@ from typing import Any
 
 from flows.experiment import plan
 from flows.journal import read_events
-from flows.runs import Run, all_runs, run_of
+from flows.runs import Run, all_runs, open_store, run_of
 from gtr_core.compose import flatten
 from gtr_core.files import read_json
 from tasks.store import MANIFEST, PlanningStore
@@ -16,7 +16,7 @@ def recomputed(run: Run) -> dict[str, list[str]]:
 
     A stage is compared with the latest of its name in runs of the run's name: the same experiment, method and seed.
     """
-    store = PlanningStore(run.workspace / "store", accept_code_change=run.origin.accept_code_change)
+    store = open_store(run).planning()
     stages = plan(run_of(run.experiment, run.workspace, run.origin), store)
     finished = _finished(run)
     return {

@@ -36,6 +36,7 @@ class _Columns:
     logp: list[list[float]] = field(default_factory=list)
     verdicts: list[dict[str, bool]] = field(default_factory=list)
     hidden: list[Tensor] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     dones: list[bool] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
@@ -51,6 +52,7 @@ def collect(
     stream: tuple[str | int, ...],
     iteration: int = 0,
     execution: ExecutionConfig = IN_PROCESS,
+    envs: range | None = None,
     reader: Mapping[str, Tensor] | None = None,
 ) -> Rollout:
     """Play `config.turns` turns in each of `config.envs` environments, fresh deals at the start and after each end.
@@ -63,40 +65,45 @@ def collect(
         stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
         iteration: what a drifting environment goes by.
         execution: how many processes play the games, which changes nothing about them.
+        envs: which of the environments, to play a part of the rollout (see `gtr_core.shards`); None: all.
         reader: the weights whose hidden states the critic values; None = the policy's own.
     """
-    with _seats(env, config.envs, stream, iteration, execution) as seats:
-        return _collect(policy, critic, seats, config, stream, reader)
+    envs = range(config.envs) if envs is None else envs
+    with _seats(env, envs, stream, iteration, execution) as seats:
+        return _collect(policy, critic, seats, envs, config, stream, reader)
 
 
 def _seats(
-    env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
+    env: EnvConfig, envs: range, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
 ) -> Seats | PooledSeats:
+    count, first = len(envs), envs.start
     if execution.game_workers:
-        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s)
-    return Seats(env, count, stream, iteration)
+        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s, first)
+    return Seats(env, count, stream, iteration, first)
 
 
 def _collect(
     policy: Policy,
     critic: Critic,
     seats: Seats | PooledSeats,
+    envs: range,
     config: RolloutConfig,
     stream: tuple[str | int, ...],
     reader: Mapping[str, Tensor] | None,
 ) -> Rollout:
-    draws = [generator(*stream, "tokens", e) for e in range(config.envs)]
+    count = len(envs)
+    draws = [generator(*stream, "tokens", e) for e in envs]
     book, columns, episodes = PictureBook(), _Columns(), []
-    returns, turns = [0.0] * config.envs, [0] * config.envs  # of the running episodes
+    returns, turns = [0.0] * count, [0] * count  # of the running episodes
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
-        for start in range(0, config.envs, config.batch_size):
-            chunk = range(start, min(start + config.batch_size, config.envs))
+        for start in range(0, count, config.batch_size):
+            chunk = range(start, min(start + config.batch_size, count))
             observations = seats.observations[chunk.start : chunk.stop]
             columns.pictures += [book.add(o.image) for o in observations]
-            _think(policy, observations, uniforms[chunk.start : chunk.stop], columns, reader)
-        for e, outcome in enumerate(seats.act(columns.texts[-config.envs :])):
-            n = len(columns.texts) - config.envs + e
+            _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns, reader)
+        for e, outcome in enumerate(seats.act(columns.texts[-count:])):
+            n = len(columns.texts) - count + e
             columns.starts.append(outcome.answer.action_start)
             columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
             columns.verdicts.append(dict(outcome.thought))
@@ -108,9 +115,8 @@ def _collect(
             if columns.dones[-1]:
                 episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
                 returns[e], turns[e] = 0.0, 0
-    last = _last_states(policy, seats.observations, config.batch_size, reader)
-    hidden = torch.cat(columns.hidden)
-    grid = (config.turns, config.envs)
+    last = _last_values(policy, critic, seats.observations, config.batch_size, reader)
+    grid = (config.turns, count)
     return Rollout(
         pictures=book.pictures,
         picture_N=columns.pictures,
@@ -121,13 +127,13 @@ def _collect(
         thought_N=columns.thought,
         logp_N=columns.logp,
         verdicts_N=columns.verdicts,
-        value_T_E=critic(hidden).cpu().view(grid),
+        value_T_E=torch.tensor(columns.values).view(grid),
         reward_T_E=torch.tensor(columns.rewards).view(grid),
         done_T_E=torch.tensor(columns.dones).view(grid),
         valid_T_E=torch.tensor(columns.valid).view(grid),
         legal_T_E=torch.tensor(columns.legal).view(grid),
-        last_value_E=critic(last).cpu(),
-        hidden_N_D=hidden.cpu(),
+        last_value_E=torch.tensor(last),
+        hidden_N_D=torch.cat(columns.hidden),
         episodes=episodes,
         faults=seats.faults,
     )
@@ -160,12 +166,13 @@ def replay(
 
 def _think(
     policy: Policy,
+    critic: Critic,
     observations: list[Observation],
     uniforms: np.ndarray,
     into: _Columns,
     reader: Mapping[str, Tensor] | None,
 ) -> None:
-    """Generate and score one answer an observation, and note the state that the critic values."""
+    """Generate, score and value one answer an observation."""
     prompts = [policy.encode(o.image, o.prompt) for o in observations]
     answers = policy.generate(prompts, uniforms)
     scores = policy.score(prompts, answers)
@@ -173,7 +180,9 @@ def _think(
     into.answers += answers
     into.texts += [policy.decode(a) for a in answers]
     into.logp += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
-    into.hidden.append(scores.hidden_B_D.float() if reader is None else _states(policy, prompts, reader))
+    states = scores.hidden_B_D.float() if reader is None else _states(policy, prompts, reader)
+    into.hidden.append(states.cpu())
+    into.values += critic(states).tolist()
 
 
 def _states(policy: Policy, prompts: Prompts, reader: Mapping[str, Tensor] | None) -> Tensor:
@@ -182,11 +191,15 @@ def _states(policy: Policy, prompts: Prompts, reader: Mapping[str, Tensor] | Non
         return policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D.float()
 
 
-def _last_states(
-    policy: Policy, seen: Sequence[Observation], batch_size: int, reader: Mapping[str, Tensor] | None
-) -> Tensor:
-    states = []
+def _last_values(
+    policy: Policy,
+    critic: Critic,
+    seen: Sequence[Observation],
+    batch_size: int,
+    reader: Mapping[str, Tensor] | None,
+) -> list[float]:
+    values: list[float] = []
     for start in range(0, len(seen), batch_size):
         prompts = [policy.encode(o.image, o.prompt) for o in seen[start : start + batch_size]]
-        states.append(_states(policy, prompts, reader))
-    return torch.cat(states)
+        values += critic(_states(policy, prompts, reader)).tolist()
+    return values

@@ -16,34 +16,39 @@ from gtr_core.seeding import derive
 DEALS = 10  # tries to begin an episode, each with a deal of its own
 
 
-def seat_env(env: EnvConfig, iteration: int, seat: int) -> TextEnv:
-    """The environment that trains in a seat, as the iteration has it where it drifts."""
-    return make(env.id, iteration=iteration, **env.training(seat))
+def seat_env(env: EnvConfig, iteration: int, first: int, seat: int) -> TextEnv:
+    """The environment that trains in seat `first + seat`, as the iteration has it where it drifts."""
+    return make(env.id, iteration=iteration, **env.training(first + seat))
 
 
 class _Deals:
-    """The random streams of every seat's episodes, each named by seat and number."""
+    """The random streams of every seat's episodes, each named by the seat's number in the rollout and the episode's."""
 
-    def __init__(self, stream: tuple[str | int, ...], seats: int) -> None:
-        self._stream, self._next = stream, [0] * seats
+    def __init__(self, stream: tuple[str | int, ...], seats: int, first: int) -> None:
+        self._stream, self._first, self._next = stream, first, [0] * seats
 
     def next(self, seat: int) -> Start:
         """How the seat's next episode begins."""
         number = self._next[seat]
         self._next[seat] += 1
-        deal, fallback = (derive(*self._stream, what, seat, number) for what in ("deal", "fallback"))
+        deal, fallback = (derive(*self._stream, what, self._first + seat, number) for what in ("deal", "fallback"))
         return Start(deal, fallback=fallback)
 
 
 class Seats:
-    """`count` environments in this process; each has streams of its own for its deals and its random fallbacks."""
+    """`count` environments in this process; each has streams of its own for its deals and its random fallbacks.
+
+    They are the seats `first`, `first + 1`, ... of a rollout, of which they may be a part.
+    """
 
     faults: dict[str, int]
 
-    def __init__(self, env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int) -> None:
-        self.envs = [seat_env(env, iteration, seat) for seat in range(count)]
+    def __init__(
+        self, env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int, first: int = 0
+    ) -> None:
+        self.envs = [seat_env(env, iteration, first, seat) for seat in range(count)]
         self.faults = {}
-        self._deals = _Deals(stream, count)
+        self._deals = _Deals(stream, count, first)
         self._fallback = [self._deal(seat) for seat in range(count)]
 
     def __enter__(self) -> Self:
@@ -87,9 +92,10 @@ class PooledSeats:
         iteration: int,
         workers: int,
         limit_s: float,
+        first: int = 0,
     ) -> None:
-        self._pool = GamePool(partial(seat_env, env, iteration), count, workers, limit_s)
-        self._deals = _Deals(stream, count)
+        self._pool = GamePool(partial(seat_env, env, iteration, first), count, workers, limit_s)
+        self._deals = _Deals(stream, count, first)
         self._seen: dict[int, Observation] = {}
         try:
             self._deal(range(count))

@@ -12,6 +12,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.checkpoint import become, read_card
 from gtr_core.config import ModelConfig, SamplingConfig
 from gtr_core.errors import UserError
+from tasks.shared_store import shared_store
 from tasks.store import StageStore
 from tasks.workbench import BASE, base_of
 
@@ -45,7 +46,7 @@ def open_start(directory: Path, home: Path, tracking_uri: str) -> Policy:
 
 def _start(key: str, home: Path, tracking_uri: str) -> Path:
     """The files of a warm start, fetched where the workspace has none."""
-    store = StageStore(home / "store")
+    store = StageStore(home / "store", shared=shared_store())
     start = store.lookup("warm_start", key)
     if start is not None:
         return start.directory

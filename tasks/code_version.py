@@ -26,6 +26,7 @@ PLUMBING = frozenset(
         "tasks.outbox",
         "tasks.record",
         "tasks.registry",
+        "tasks.shared_store",
         "tasks.stage",
         "tasks.store",
         "tasks.tracking",

@@ -127,6 +127,7 @@ class _CheckingStore(PlanningStore):
         super().__init__(store.root)
         vars(self).update(vars(store) | {"recompute_damaged": True})
 
+    lookup = StageStore.lookup  # which fetches from the shared store what this run reads next
     verify = StageStore.verify
 
 

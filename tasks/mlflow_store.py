@@ -63,14 +63,15 @@ def _create(uri: str) -> None:
 
 
 def find_or_create_experiment(client: MlflowClient, workspace: Path, name: str) -> Experiment:
-    """The experiment; a new one in a local database keeps its artifacts in `<workspace>/mlartifacts`.
+    """The experiment; a new one keeps its artifacts at GTR_ARTIFACTS (a folder or s3://...), if that is set.
 
-    Call it with `store_lock` held. Raises UserError when the experiment was deleted.
+    Otherwise a new one in a local database keeps them in `<workspace>/mlartifacts`, and a server decides itself. Call
+    it with `store_lock` held. Raises UserError when the experiment was deleted.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
         local = not client.tracking_uri.startswith(("http", "databricks"))
-        root = (workspace.absolute() / "mlartifacts").as_uri() if local else None
+        root = os.environ.get("GTR_ARTIFACTS") or ((workspace.absolute() / "mlartifacts").as_uri() if local else None)
         try:
             client.create_experiment(name, artifact_location=root)
         except MlflowException as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -48,3 +49,6 @@ class StageRecord:
     def from_json(cls, value: Mapping[str, Any]) -> "StageRecord":
         """The record that `to_json` wrote; raises TypeError when a field is missing or unknown."""
         return cls(**value)
+
+
+Part = partial[StageRecord]  # a call that finds or computes a stage, in this process or in any that it is sent to

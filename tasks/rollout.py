@@ -1,14 +1,16 @@
 """Stage `rollout`: the agent plays on fresh training deals."""
 
+from functools import partial
 from pathlib import Path
 
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment
 from gtr_core.evaluation.diversity import distinct, self_bleu
 from gtr_core.rollout import collect
+from gtr_core.shards import join, shards
 from gtr_core.turns import Rollout
 from tasks.code_version import code_files, code_version
-from tasks.record import StageRecord
+from tasks.record import Part, StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
 from tasks.workbench import load_critic, workbench
@@ -19,21 +21,11 @@ def rollout(
 ) -> StageRecord:
     """`rollout.envs` x `rollout.turns` turns of the agent of the iteration before (None: the start)."""
 
-    def compute(directory: Path) -> dict[str, float]:
-        bench = workbench(start, experiment)
-        policy = bench.agent(agent)
-        critic = load_critic((agent or start).directory, experiment, policy)
-        stream = ("rollout", experiment.seed, iteration)
-        played = collect(
-            policy,
-            critic,
-            experiment.env,
-            experiment.rollout,
-            stream,
-            iteration,
-            execution=experiment.execution,
-            reader=bench.start if experiment.critic.kind == "probe" else None,
-        )
+    def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
+        if parts:
+            played = join([Rollout.load(part.directory) for part in parts])
+        else:
+            played = _play(experiment, iteration, start, agent)
         played.save(directory)
         return _figures(played) | {"env_steps": float(iteration * played.size), "iteration": float(iteration)}
 
@@ -42,13 +34,84 @@ def rollout(
         stage="rollout",
         iteration=iteration,
         inputs={"start": start, "agent": agent},
-        config={name: to_dict(getattr(experiment, name)) for name in ("env", "sampling", "rollout", "model")}
-        | {"critic": experiment.critic.kind},
+        config=_settings(experiment),
+        code=code_version(__name__),
+        sources=code_files(__name__),
+        seed=experiment.seed,
+        compute=compute,
+        parts=rollout_parts(store, experiment, iteration, start, agent),
+    )
+
+
+def rollout_parts(
+    store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, agent: StageRecord | None
+) -> list[Part]:
+    """The stages that `rollout` joins, a call each, which may come in any order and in any process; none if undivided.
+
+    What they play does not depend on how many there are.
+    """
+    config = experiment.rollout
+    ranges = shards(config.envs, config.batch_size, experiment.execution.shards)
+    if len(ranges) == 1:
+        return []
+    return [partial(_part, store, experiment, iteration, start, agent, envs) for envs in ranges]
+
+
+def _part(
+    store: StageStore,
+    experiment: Experiment,
+    iteration: int,
+    start: StageRecord,
+    agent: StageRecord | None,
+    envs: range,
+) -> StageRecord:
+    def compute(directory: Path) -> dict[str, float]:
+        played = _play(experiment, iteration, store.here(start), agent and store.here(agent), envs)
+        played.save(directory)
+        return {"env_steps": float(iteration * played.size)}
+
+    return run_stage(
+        store,
+        stage="rollout_part",
+        iteration=iteration,
+        inputs={"start": start, "agent": agent},
+        config=_settings(experiment) | {"first": envs.start, "count": len(envs)},
         code=code_version(__name__),
         sources=code_files(__name__),
         seed=experiment.seed,
         compute=compute,
     )
+
+
+def _play(
+    experiment: Experiment,
+    iteration: int,
+    start: StageRecord,
+    agent: StageRecord | None,
+    envs: range | None = None,
+) -> Rollout:
+    bench = workbench(start, experiment)
+    policy = bench.agent(agent)
+    critic = load_critic((agent or start).directory, experiment, policy)
+    stream = ("rollout", experiment.seed, iteration)
+    return collect(
+        policy,
+        critic,
+        experiment.env,
+        experiment.rollout,
+        stream,
+        iteration,
+        execution=experiment.execution,
+        envs=envs,
+        reader=bench.start if experiment.critic.kind == "probe" else None,
+    )
+
+
+def _settings(experiment: Experiment) -> dict[str, object]:
+    settings: dict[str, object] = {
+        name: to_dict(getattr(experiment, name)) for name in ("env", "sampling", "rollout", "model")
+    }
+    return settings | {"critic": experiment.critic.kind}
 
 
 def _figures(played: Rollout) -> dict[str, float]:

@@ -21,7 +21,7 @@ from typing import Any
 from gtr_core.files import publish, room_for, write_json
 from gtr_core.locks import exclusive
 from tasks.metrics import STEP, MetricWriter, read_metrics
-from tasks.record import StageRecord
+from tasks.record import Part, StageRecord
 from tasks.store import MANIFEST, PlanningStore, StageStore, outputs_of
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,14 @@ def run_stage(
     config: Mapping[str, object],
     code: str,
     seed: int,
-    compute: Callable[[Path], Mapping[str, float]],
+    compute: Callable[..., Mapping[str, float]],
     sources: Mapping[str, str] | None = None,
+    parts: Sequence[Part] = (),
 ) -> StageRecord:
     """The finished stage: from the store where it is there, else from `compute(directory)`, which returns metrics.
+
+    Where the stage is made of `parts`, they are found or computed first, and their records are `compute`'s further
+    arguments; the stage's seconds are those of all its parts and its own.
 
     Of several processes or threads that want it, one computes, in one of the store's slots, and the others wait for it
     and reuse. Returned metrics that `compute` did not log itself are logged at the step that its metric `env_steps`
@@ -98,10 +102,11 @@ def run_stage(
         if found is not None:
             return found
         store.set_aside(stage, key)
+        made = [part() for part in parts]  # each of which holds a slot of its own
         with store.slots.held(name), publish(store.directory(stage, key)) as directory:
             started = time.perf_counter()
-            metrics = {name: float(value) for name, value in compute(directory).items()}
-            seconds = time.perf_counter() - started
+            metrics = {name: float(value) for name, value in compute(directory, *made).items()}
+            seconds = time.perf_counter() - started + sum(part.seconds for part in made)
             _complete_metrics(directory, stage, iteration, metrics, seconds)
             record = StageRecord(
                 stage=stage,
@@ -119,6 +124,7 @@ def run_stage(
             )
             told = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
             write_json(directory / MANIFEST, {**told, **facts, "versions": _versions()})
+        store.share(record, replace=store.recompute_damaged)
     return record
 
 

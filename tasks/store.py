@@ -6,6 +6,7 @@ leading dot, `<key>.damaged-1`) is not a stage.
 
 import json
 import shutil
+import socket
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from gtr_core.errors import UserError
-from gtr_core.files import read_json, sha256_file
+from gtr_core.files import publish, read_json, sha256_file, write_json
+from gtr_core.locks import exclusive
 from tasks.record import Output, StageRecord
+from tasks.shared_store import SharedStore
 from tasks.slots import UNLIMITED, Slots
 
 MANIFEST = "stage.json"
@@ -28,31 +31,39 @@ class DamagedStage(UserError):  # noqa: N818 - named for the condition
 class StageStore:
     """Finished stages by key.
 
-    `recompute_damaged` treats a damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a
-    stage that is absent, the newest one that differs from it in nothing but the code. A stage whose tensors were freed
-    is as good as another, unless its key is in `restore`: those are treated as absent. A stage that is computed holds
-    one of `slots`.
+    `shared` is where other machines' stages are fetched from and this one's are given to. `recompute_damaged` treats a
+    damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a stage that is absent, the
+    newest one of this machine that differs from it in nothing but the code. A stage whose tensors were freed is as good
+    as another, unless its key is in `restore`: those are treated as absent. A stage that is computed holds one of
+    `slots`.
     """
 
     def __init__(
         self,
         root: Path,
         *,
+        shared: SharedStore | None = None,
         recompute_damaged: bool = False,
         accept_code_change: bool = False,
         restore: Collection[str] = (),
         slots: Slots = UNLIMITED,
     ) -> None:
         self.root = root.absolute()
+        self.shared = shared
         self.restore = frozenset(restore)
         self.recompute_damaged = recompute_damaged
         self.accept_code_change = accept_code_change
         self.slots = slots
         self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
+        self._given: set[str] = set()  # keys of stages that are known to be in the shared store
 
     def directory(self, stage: str, key: str) -> Path:
         """Where the stage is, or would be."""
         return self.root / stage / key
+
+    def planning(self) -> "PlanningStore":
+        """The same store, to ask what would be computed."""
+        return PlanningStore(self.root, shared=self.shared, accept_code_change=self.accept_code_change)
 
     def lock_path(self, stage: str, key: str) -> Path:
         """The lock file of whoever computes the stage."""
@@ -60,9 +71,9 @@ class StageStore:
 
     def lookup(self, stage: str, key: str) -> StageRecord | None:
         """The finished stage, its files checked, or None; raises DamagedStage unless `recompute_damaged`."""
-        if not self.directory(stage, key).is_dir():
-            return None
         try:
+            if not self.directory(stage, key).is_dir() and not self._fetch(stage, key):
+                return None
             record = self._read(stage, key)
             if key in self.restore and self.freed(record):
                 return None
@@ -71,7 +82,45 @@ class StageStore:
             if self.recompute_damaged:
                 return None
             raise
+        self.share(record)
         return record
+
+    def here(self, record: StageRecord) -> StageRecord:
+        """The record of the same stage in this store, where another process or machine has found it in its own.
+
+        Raises:
+            UserError: it is not here: the machines share neither their workspace nor a store.
+        """
+        found = self.lookup(record.stage, record.key)
+        if found is None:
+            raise UserError(
+                f"{socket.gethostname()} has no {self.directory(record.stage, record.key)}: machines that work on one "
+                "run need one workspace on a shared file system, or execution.store."
+            )
+        return found
+
+    def share(self, record: StageRecord, *, replace: bool = False) -> None:
+        """Give a finished stage to the shared store, if there is one and it has it not; `replace` a damaged one."""
+        if self.shared is None or record.key in self._given:
+            return
+        if replace or not self.shared.has(record.stage, record.key):
+            self.shared.put(record.directory, self.manifest(record), replace=replace)
+        self._given.add(record.key)
+
+    def _fetch(self, stage: str, key: str) -> bool:
+        """Copy the stage from the shared store; false where that has it not."""
+        manifest = self.shared.manifest(stage, key) if self.shared else None
+        if self.shared is None or manifest is None:
+            return False
+        with exclusive(self.root / stage / f".{key}.fetch"):
+            if not self.directory(stage, key).is_dir():
+                with publish(self.directory(stage, key)) as directory:
+                    bad = self.shared.get(manifest, directory)
+                    if bad is not None:
+                        raise _damaged(f"{self.shared.url}: {bad} of {stage} {key}", "is missing or damaged")
+                    write_json(directory / MANIFEST, manifest)
+        self._given.add(key)
+        return True
 
     def of_other_code(self, stage: str, facts: Mapping[str, Any]) -> StageRecord | None:
         """The newest finished stage with these facts (manifest fields as JSON has them), whatever its code."""
@@ -142,32 +191,46 @@ class StageStore:
                 yield self._read(manifest.parent.parent.name, key)
 
     def _read(self, stage: str, key: str) -> StageRecord:
-        directory = self.directory(stage, key)
-        path = directory / MANIFEST
+        path = self.directory(stage, key) / MANIFEST
         try:
-            manifest = read_json(path)
-            known = {field.name for field in fields(StageRecord)}
-            facts = {name: value for name, value in manifest.items() if name in known}
-            record = StageRecord(**{**facts, "state": "reused", "path": str(directory)})
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+            return self._record(stage, key, read_json(path), path)
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise _damaged(path, f"cannot be read ({error})") from error
+
+    def _record(self, stage: str, key: str, manifest: Any, source: Path | str) -> StageRecord:
+        known = {field.name for field in fields(StageRecord)}
+        try:
+            facts = {name: value for name, value in manifest.items() if name in known}
+            record = StageRecord(**{**facts, "state": "reused", "path": str(self.directory(stage, key))})
+        except (AttributeError, TypeError) as error:
+            raise _damaged(source, f"cannot be read ({error})") from error
         if (record.stage, record.key) != (stage, key):
-            raise _damaged(path, f"is of {record.stage} {record.key}")
+            raise _damaged(source, f"is of {record.stage} {record.key}")
         return record
 
 
 class PlanningStore(StageStore):
     """Says what would be computed and computes nothing: a stage without a readable manifest is `planned`.
 
-    Files are not checked.
+    Files are not checked, and none are fetched from the shared store: a manifest there is as good as one here.
     """
 
-    def __init__(self, root: Path, *, accept_code_change: bool = False) -> None:
-        super().__init__(root, recompute_damaged=True, accept_code_change=accept_code_change)
+    def __init__(self, root: Path, *, shared: SharedStore | None = None, accept_code_change: bool = False) -> None:
+        super().__init__(root, shared=shared, recompute_damaged=True, accept_code_change=accept_code_change)
         self.facts: dict[str, dict[str, Any]] = {}  # by key: what the key of a planned stage was made of
+
+    def lookup(self, stage: str, key: str) -> StageRecord | None:
+        """The stage that has a readable manifest here or in the shared store."""
+        if self.directory(stage, key).is_dir():
+            return super().lookup(stage, key)
+        manifest = self.shared.manifest(stage, key) if self.shared else None
+        return None if manifest is None else self._record(stage, key, manifest, self.directory(stage, key))
 
     def verify(self, record: StageRecord) -> None:
         """Files are as good as their manifest, to a plan."""
+
+    def share(self, record: StageRecord, *, replace: bool = False) -> None:
+        """A plan gives nothing away."""
 
     def plan(self, stage: str, key: str, facts: Mapping[str, Any]) -> StageRecord:
         """Note the facts of a stage that is not there, and stand in for it."""
@@ -207,5 +270,5 @@ def _digest(path: Path, mtime_ns: int, size: int, inode: int) -> str:
     return sha256_file(path)
 
 
-def _damaged(path: Path, what: str) -> DamagedStage:
+def _damaged(path: Path | str, what: str) -> DamagedStage:
     return DamagedStage(f"{path} {what}: run the same command with --recompute-damaged to compute its stage again.")

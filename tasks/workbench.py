@@ -1,8 +1,8 @@
 """The model of a run, loaded once a process and handed from stage to stage; each stage sets the weights it needs."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +52,26 @@ def workbench(start: StageRecord, experiment: Experiment) -> Workbench:
     return _load(base_of(start.directory), experiment)
 
 
-@lru_cache(maxsize=1)
-def _remember(source: str, key: str) -> list[Workbench]:
-    return []
+class _Remembered(threading.local):
+    """The last workbench of each thread: threads that play side by side set different weights."""
+
+    key: tuple[str, str] | None = None
+    bench: Workbench | None = None
+
+
+_remembered = _Remembered()
+_loading = threading.Lock()  # libraries draw initial weights from torch's global stream
 
 
 def _load(source: str, experiment: Experiment) -> Workbench:
     # A config holds dicts and cannot be hashed: its text can.
-    slot = _remember(source, repr((experiment.model, experiment.sampling, experiment.seed)))
-    if not slot:
-        policy = load_policy(source, experiment.model, experiment.sampling, experiment.seed)
-        slot.append(Workbench(policy, base_tensors(policy), policy.weights()))
-    return slot[0]
+    key = (source, repr((experiment.model, experiment.sampling, experiment.seed)))
+    if _remembered.bench is None or _remembered.key != key:
+        _remembered.bench = None  # two would not fit into memory
+        with _loading:
+            policy = load_policy(source, experiment.model, experiment.sampling, experiment.seed)
+        _remembered.key, _remembered.bench = key, Workbench(policy, base_tensors(policy), policy.weights())
+    return _remembered.bench
 
 
 def card_settings(experiment: Experiment) -> dict[str, Any]:

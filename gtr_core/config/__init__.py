@@ -95,6 +95,13 @@ class Experiment:
         within("seed", self.seed, 0)
         if self.kl.per == "token" and self.ppo.ratio != "token":
             raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
+        batches = -(-self.rollout.envs // self.rollout.batch_size)
+        if self.execution.shards > batches:
+            raise ConfigError(
+                f"execution.shards={self.execution.shards}, but a shard holds whole batches and rollout.envs="
+                f"{self.rollout.envs} in batches of {self.rollout.batch_size} are {batches}: lower "
+                "rollout.batch_size, or execution.shards."
+            )
         if self.critic.kind == "probe" and self.warm_start.critic_turns == 0:
             raise ConfigError("critic.kind=probe needs warm_start.critic_turns above 0: it is fitted before RL starts.")
         if self.merge.form == "adapter" and self.model.train != "lora":

@@ -6,6 +6,8 @@ from typing import Any
 from gtr_core.config.limits import choice, within
 from gtr_core.errors import ConfigError
 
+TASK_RUNNERS = ("threads", "dask", "ray")
+
 
 @dataclass(frozen=True)
 class EnvConfig:
@@ -84,9 +86,26 @@ class ExecutionConfig:
     retries: int = 1  # tries more for a stage whose process died or ran out of memory; no other failure is retried
     slots: SlotsConfig = field(default_factory=SlotsConfig)
 
+    # Many processes and many machines.
+    task_runner: str = "threads"  # Prefect's, which plays shards and a sweep's cells: threads | dask | ray
+    workers: int = 1  # how many shards or cells it plays at once
+    shards: int = 1  # parts, of whole batches, that a rollout or an evaluation is cut into for it
+    processes: int = 1  # that train one update together: gradients are summed, equal up to the order of additions
+    cluster: str = ""  # address of a running Dask scheduler or Ray head; empty: `workers` processes of this machine
+    store: str = ""  # folder or bucket (s3://...) through which machines share stages; empty: GTR_STORE, or none
+
     def __post_init__(self) -> None:
         within("execution.threads", self.threads, 1)
         within("execution.game_workers", self.game_workers, 0)
         within("execution.turn_limit_s", self.turn_limit_s, 0, open_low=True)
         within("execution.retries", self.retries, 0)
         choice("execution.isolation", self.isolation, ("inline", "process"))
+        choice("execution.task_runner", self.task_runner, TASK_RUNNERS)
+        within("execution.workers", self.workers, 1)
+        within("execution.shards", self.shards, 1)
+        within("execution.processes", self.processes, 1)
+        if self.cluster and self.task_runner == "threads":
+            raise ConfigError("execution.cluster names a Dask or Ray cluster: set execution.task_runner=dask or ray.")
+        scheme, example = {"dask": ("tcp://", "8786"), "ray": ("ray://", "10001")}.get(self.task_runner, ("", ""))
+        if self.cluster and not self.cluster.startswith(scheme):
+            raise ConfigError(f"execution.cluster={self.cluster} is no address: write {scheme}HOST:{example}.")

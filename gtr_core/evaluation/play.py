@@ -27,7 +27,15 @@ class Episode:
 
 
 @torch.no_grad()
-def play(policy: Policy, episodes: EpisodeSet, *, greedy: bool, seed: int = 0, batch_size: int = 64) -> list[Episode]:
+def play(
+    policy: Policy,
+    episodes: EpisodeSet,
+    *,
+    greedy: bool,
+    seed: int = 0,
+    batch_size: int = 64,
+    only: range | None = None,
+) -> list[Episode]:
     """The episodes of the list, in its order.
 
     Args:
@@ -36,10 +44,12 @@ def play(policy: Policy, episodes: EpisodeSet, *, greedy: bool, seed: int = 0, b
         greedy: take the likeliest token each time; otherwise draw at the policy's own sampling settings.
         seed: of the draws; each episode has a stream of its own, so batching changes nothing.
         batch_size: episodes played side by side.
+        only: which of them, to play a part of the list (see `gtr_core.shards`); None: all.
     """
+    only = range(len(episodes.episodes)) if only is None else only
     played: list[Episode] = []
-    for start in range(0, len(episodes.episodes), batch_size):
-        index = range(start, min(start + batch_size, len(episodes.episodes)))
+    for start in range(only.start, only.stop, batch_size):
+        index = range(start, min(start + batch_size, only.stop))
         played += _play_batch(policy, episodes, list(index), greedy, seed)
     return played
 

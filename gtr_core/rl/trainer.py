@@ -1,7 +1,7 @@
 """The RL update: epochs of PPO over one rollout, with lessons beside it where the method imitates (PAPER.md 1.7)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
+from gtr_core.rl.ranks import Ranks
 from gtr_core.turns import Lesson, Rollout
+
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,17 @@ class Statistics:
 
 
 class Trainer:
-    """A policy, its critic and their optimiser; one `update` an iteration."""
+    """A policy, its critic and their optimiser; one `update` an iteration.
 
-    def __init__(self, policy: Policy, critic: Critic, config: PPOConfig, *, joint_critic: bool) -> None:
+    Where it is one of several `ranks`, each calls `update` with the same arguments and takes a share of the
+    microbatches; all end with the same weights.
+    """
+
+    def __init__(
+        self, policy: Policy, critic: Critic, config: PPOConfig, *, joint_critic: bool, ranks: Ranks = ALONE
+    ) -> None:
         self.policy, self.critic, self.config, self.joint_critic = policy, critic, config, joint_critic
+        self.ranks = ranks
         self.parameters = dict(policy.trainable)
         if joint_critic:
             self.parameters |= {f"critic.{n}": p for n, p in critic.named_parameters()}
@@ -141,7 +151,7 @@ class Trainer:
         statistics = Statistics()
         divergence, error, largest = 0.0, 0.0, 0.0
         self.optimiser.zero_grad()
-        for micro in minibatch.split(config.microbatch):
+        for micro in self.ranks.share(minibatch.split(config.microbatch)):
             index = micro.tolist()
             prompts = [self.policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
             scores = self.policy.score(prompts, [rollout.answers_N[n] for n in index])
@@ -174,7 +184,23 @@ class Trainer:
             statistics.add("ppo/clip_fraction", float(policy_part.clipped.sum()), policy_part.clipped.numel())
             statistics.add("ppo/entropy", float(scores.entropy_B_R.sum()), float(scores.mask_B_R.sum()))
         statistics.top("ppo/ratio_max", largest)
-        return _Share(divergence, error, largest, statistics)
+        return self._joined(_Share(divergence, error, largest, statistics))
+
+    def _joined(self, own: "_Share") -> "_Share":
+        """What all ranks together came to."""
+        if self.ranks.count == 1:
+            return own
+        shares = [
+            _Share(d, e, m, Statistics(**s))
+            for d, e, m, s in self.ranks.gather(
+                [own.divergence, own.ratio_error, own.ratio_max, asdict(own.statistics)]
+            )
+        ]
+        statistics = Statistics()
+        for share in shares:
+            statistics.join(share.statistics)
+        errors, largest = (max(getattr(s, name) for s in shares) for name in ("ratio_error", "ratio_max"))
+        return _Share(sum(s.divergence for s in shares), errors, largest, statistics)
 
     def _turn_weight(self, rollout: Rollout, n: int) -> float:
         thought = rollout.thought_N[n]
@@ -184,9 +210,10 @@ class Trainer:
         """One uniformly drawn lesson a PPO sample (invariant 30); the mean loss a thought token."""
         drawn = torch.randint(len(guidance.lessons), (count,), generator=shuffle)
         tokens = sum(taught_tokens(guidance.lessons[i]) for i in drawn.tolist())
-        for micro in drawn.split(self.config.microbatch):
+        own = statistics if self.ranks.count == 1 else Statistics()
+        for micro in self.ranks.share(drawn.split(self.config.microbatch)):
             loss = imitation_loss(self.policy, [guidance.lessons[i] for i in micro.tolist()])
-            statistics.add(
+            own.add(
                 "guidance/sft_loss",
                 float(loss.detach()),
                 sum(taught_tokens(guidance.lessons[i]) for i in micro.tolist()),
@@ -194,8 +221,12 @@ class Trainer:
             part = guidance.sft_weight * loss / max(tokens, 1)
             _finite(part, "the imitation loss")
             part.backward()
+        if own is not statistics:
+            for sums in self.ranks.gather(own.sums):
+                statistics.join(Statistics(sums))
 
     def _step(self, statistics: Statistics) -> None:
+        self.ranks.sum_gradients(self.parameters.values())
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
         _finite(norm, "the gradient norm")
         statistics.add("ppo/grad_norm", float(norm), 1)

@@ -1,0 +1,95 @@
+"""The cells of one sweep on two workers of a pool, or on two workers of a Dask cluster: each runs once."""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+
+from flows.journal import read_events
+from gtr_core.files import read_json
+from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr, last_line
+from tests.flows.made import branched
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+SWEEP = f"""
+base: {config("kl")}
+set: {{{", ".join(s.replace("=", ": ") for s in SMALL[1:])}, iterations: 1}}
+axes: {{method: [ppo, turbo_sft]}}
+"""
+
+
+def times(home: Path, run: str) -> dict[str, list[float]]:
+    """When the events of a run came, by kind."""
+    found: dict[str, list[float]] = {}
+    for event in read_events(home / "runs" / run):
+        found.setdefault(event["event"], []).append(event["time"])
+    return found
+
+
+def test_two_workers_of_a_pool_share_a_sweeps_cells_and_each_runs_once(kl_run: Finished, tmp_path: Path) -> None:
+    home, file = tmp_path / "home", tmp_path / "pair.yaml"
+    file.write_text(SWEEP)
+    server = branched(kl_run, home)
+    assert gtr(home, "deploy", "--pool", "pair", **server).returncode == 0
+    submitted = last_line(gtr(home, "sweep", str(file), "--submit", "--pool", "pair", "--json", **server))
+    cells = [cell["run"] for cell in submitted["cells"]]
+    assert [cell["state"] for cell in submitted["cells"]] == ["submitted"] * 2
+    client, command = SyncPrefectClient(api=server["PREFECT_API_URL"]), [sys.executable, "-m", "flows.cli", "worker"]
+
+    def flow_runs() -> list[Any]:
+        return list(client.read_flow_runs(work_pool_filter={"name": {"any_": ["pair"]}}))  # type: ignore[arg-type]
+
+    with ExitStack() as stack:
+        for number in (1, 2):
+            log = stack.enter_context((tmp_path / f"worker-{number}.log").open("wb"))
+            worker = subprocess.Popen(
+                [*command, "--pool", "pair", "--limit", "1"],
+                cwd=ROOT,
+                env=environment(home, **server),
+                stdout=log,
+                stderr=log,
+            )
+            stack.callback(worker.wait, timeout=60)
+            stack.callback(worker.terminate)
+        until = time.monotonic() + 900
+        while {run.state.type.value for run in flow_runs()} != {"COMPLETED"}:
+            assert time.monotonic() < until and not any(run.state.is_failed() for run in flow_runs())
+            time.sleep(1)
+    ran = [times(home, cell) for cell in cells]
+    assert [len(events["plan"]) for events in ran] == [len(events["finished"]) for events in ran] == [1, 1]
+    assert [run.run_count for run in flow_runs()] == [1, 1]
+    (one, other), keys = (
+        ran,
+        [{s["key"] for s in read_json(home / "runs" / c / "record.json")["stages"]} for c in cells],
+    )
+    assert one["plan"] < other["finished"] and other["plan"] < one["finished"], "side by side: a worker takes one"
+    assert len(keys[0] & keys[1]) == 3, "the start, its evaluation and the first rollout are shared"
+
+
+def test_a_sweeps_cells_run_on_dask_workers_and_one_that_fails_is_told(kl_run: Finished, tmp_path: Path) -> None:
+    pytest.importorskip("prefect_dask")
+    home, file = tmp_path / "home", tmp_path / "pair.yaml"
+    file.write_text(SWEEP)
+    server = branched(kl_run, home)
+    for folder in (home / "store" / "guide").iterdir():
+        folder.rename(tmp_path / folder.name)
+    (home / "store" / "guide").rmdir()
+    (home / "store" / "guide").write_text("in the way")
+    settings = ["execution.task_runner=dask", "execution.workers=2"]
+    failed = gtr(home, "sweep", str(file), *settings, "--json", **server)
+    assert failed.returncode == 1, failed.stderr
+    ppo, sft = json.loads(failed.stdout.splitlines()[-1])["cells"]
+    assert (ppo["state"], sft["state"], sft["stage"]) == ("finished", "failed", "guide-1")
+    assert sft["error"].startswith("FileExistsError") and sft["error"] in Path(sft["log"]).read_text()
+    (home / "store" / "guide").unlink()
+    again = last_line(gtr(home, "sweep", str(file), *settings, "--json", **server))
+    assert [cell["state"] for cell in again["cells"]] == ["complete", "finished"]
+    assert len(times(home, ppo["run"])["plan"]) == 1 and len(times(home, sft["run"])["plan"]) == 2
+    missing = gtr(home, "run", config("kl"), "execution.task_runner=dusk", **server)
+    assert missing.returncode == 2 and "did you mean 'dask'?" in missing.stderr

@@ -1,0 +1,43 @@
+"""A start in a store, ready to be played, and an experiment whose rollouts are three batches of five environments."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from gtr_core.agent.loading import save_base
+from gtr_core.config import CriticConfig, EvaluationConfig, ExecutionConfig, Experiment, ModelConfig, RolloutConfig
+from gtr_core.files import write_json
+from tasks.record import StageRecord
+from tasks.stage import run_stage
+from tasks.store import StageStore
+from tasks.workbench import BASE, CRITIC
+from tests.agent.small import ENV, SAMPLING, small_critic, small_policy
+
+
+def experiment(**execution: object) -> Experiment:
+    return Experiment(
+        env=ENV,
+        model=ModelConfig("made", "language", device="cpu"),
+        sampling=SAMPLING,
+        critic=CriticConfig(kind="head", hidden=32),
+        rollout=RolloutConfig(envs=5, turns=3, batch_size=2),
+        evaluation=EvaluationConfig(curve_episodes=3, episodes=5),
+        execution=ExecutionConfig(**execution),  # type: ignore[arg-type]
+    )
+
+
+def start(store: StageStore) -> StageRecord:
+    def compute(directory: Path) -> dict[str, float]:
+        policy = small_policy()
+        (directory / "base").mkdir()
+        save_base(policy, directory / "base")
+        save_file(small_critic(policy).tensors(), directory / CRITIC)
+        write_json(directory / BASE, {"source": "here"})
+        return {}
+
+    return run_stage(store, stage="warm_start", iteration=None, inputs={}, config={}, code="", seed=1, compute=compute)
+
+
+def content(record: StageRecord) -> dict[str, str]:
+    """The digests of a stage's files; its metrics' file holds the time and is left out."""
+    return {name: output["sha256"] for name, output in record.outputs.items() if name != "metrics.jsonl"}
