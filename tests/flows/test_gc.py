@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from flows.experiment import plan
 from flows.gc import collect
 from flows.models import find_model
-from flows.runs import RECORD, Run, run_of
+from flows.runs import RECORD, Run, open_run, run_of
 from gtr_core.errors import UserError
 from gtr_core.files import sha256_file, write_json
 from tasks.record import StageRecord
@@ -60,6 +60,14 @@ def test_nothing_goes_by_default_and_a_list_frees_nothing(home: Path) -> None:
     assert freed(listed) == named(stages, *iterations) and listed["bytes"] == 8 * 64 * SIZE
     assert all(run.key in stage["why"] and "last 1" in stage["why"] for stage in listed["stages"])
     assert all((record.directory / "x.safetensors").is_file() for record in stages.values())
+
+
+def test_the_policy_is_not_part_of_the_run_and_the_last_one_asked_for_counts(home: Path) -> None:
+    run = finished(small("iterations=3"), home)
+    with_tensors(run)
+    assert open_run(small("iterations=3", "retention.keep=every", "retention.n=2"), home).key == run.key
+    going = collect([], None, 1, free=False, show=False)["stages"]
+    assert len(going) == 4 and all("keeps every 2" in stage["why"] for stage in going)
 
 
 def test_what_is_freed_keeps_its_story_and_still_counts_as_there(home: Path) -> None:
