@@ -28,6 +28,7 @@ from tasks.retention import kept, reads
 from tasks.store import PlanningStore, StageStore
 
 NEVER = ("warm_start",)  # stages whose tensors are not freed
+PARTS = ("rollout_part", "evaluate_part")  # of one stage, which joins them and then stands alone
 
 
 def collect(names: Sequence[str], keep: str | None, n: int, *, free: bool, show: bool) -> dict[str, Any]:
@@ -84,17 +85,29 @@ def find_garbage(client: MlflowClient, home: Path, policies: Mapping[str, Retent
     links, of_stage = Links(home / "mlartifacts"), by_stage(found)
     garbage = []
     for key, record in stages.items():
-        if key not in needed and record.stage not in NEVER:
+        if key not in needed and record.stage not in (*NEVER, *PARTS):
             models = of_stage.get(key, ())
             files, size = tensors_of(record, models, links)
             if files:
                 garbage.append(
                     Garbage(record.directory, files, size, reasons.get(key, "no run has it"), record, models)
                 )
-    for path in sorted((home / "store").glob("*/*.damaged-*")):
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.stat().st_nlink == 1)
-        garbage.append(Garbage(path, [], size, "it was set aside as damaged", None))
-    return garbage
+    if not any(_going_on(run) for run in all_runs(home)):
+        parts = (record.directory for record in stages.values() if record.stage in PARTS)
+        garbage += [_whole(path, "its parts were joined") for path in parts]
+    damaged = sorted((home / "store").glob("*/*.damaged-*"))
+    return garbage + [_whole(path, "it was set aside as damaged") for path in damaged]
+
+
+def _whole(path: Path, why: str) -> Garbage:
+    """A directory of which nothing stays."""
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.stat().st_nlink == 1)
+    return Garbage(path, [], size, why, None)
+
+
+def _going_on(run: Run) -> bool:
+    """Whether the run may be amid a stage, or go on with one: then parts may wait to be joined."""
+    return not (run.directory / RECORD).is_file() or (run.directory / "run.lock").exists()
 
 
 def _stages_of(run: Run) -> set[str]:
@@ -123,7 +136,7 @@ def _print(garbage: Sequence[Garbage], total: int, home: Path, *, freed: bool) -
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     for item in garbage:
-        name = item.record.name if item.record else "damaged"
+        name = item.record.name if item.record else item.path.parent.name
         tell(f"{_megabytes(item.size):>10}  {name:<12} {item.path.relative_to(home)}  {item.why}")
     if not garbage:
         tell("Nothing to free: aliases, retention and unfinished runs need all that is there.")

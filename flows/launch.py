@@ -27,7 +27,6 @@ from tasks.provenance import provenance, provenance_tags
 from tasks.record import StageRecord
 from tasks.retention import reads
 from tasks.slots import slots_of
-from tasks.store import PlanningStore
 from tasks.tracking import Tracker
 
 console = Console(stderr=True)
@@ -114,7 +113,7 @@ def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
 
 def _to_restore(run: Run, *, everything: bool) -> set[str]:
     """Keys of the freed stages to compute again: all of the run's, or those that what is to be computed reads."""
-    store = PlanningStore(run.workspace / "store", accept_code_change=run.origin.accept_code_change)
+    store = open_store(run).planning()
     stages = plan(run, store).values()
     return {r.key for r in stages if store.freed(r)} if everything else reads(stages, store.freed)[1]
 

@@ -9,7 +9,7 @@ from tasks.evaluation_set import EvaluationSet
 from tasks.mlmodel import EXAMPLE, input_example
 from tasks.record import StageRecord
 from tasks.registry import Kind
-from tasks.samples import sampled_episodes, write_samples
+from tasks.samples import CHOSEN, sampled_episodes, write_samples
 from tasks.store import MANIFEST
 from tasks.tracking import Tracker
 
@@ -28,7 +28,7 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
         tracker.deliver(record)
         return
     on = EvaluationSet.read(record)
-    evaluated = by_key.get(str(record.inputs.get("model")))
+    evaluated = _evaluated(record, by_key)
     tracker.deliver(record, evaluates=evaluated, on=on)
     if on.context == "test" and run.experiment.tracking.episodes:
         _show_episodes(tracker, run, record)
@@ -36,6 +36,14 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
         success = record.metrics[f"{MODELS[evaluated.stage]}/success_rate"]
         step = int(evaluated.metrics["env_steps"])
         tracker.score(record, evaluated=evaluated, on=on, success=success, step=step)
+
+
+def _evaluated(record: StageRecord, by_key: Mapping[str, StageRecord]) -> StageRecord | None:
+    """The stage whose model was played: one that is named, or the candidate that validation chose."""
+    if CHOSEN not in record.metrics:
+        return by_key.get(str(record.inputs.get("model")))
+    candidates = (by_key[key] for key in record.inputs["candidates"])
+    return next(r for r in candidates if r.iteration == record.metrics[CHOSEN])
 
 
 def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_key: Mapping[str, StageRecord]) -> None:

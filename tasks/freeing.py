@@ -24,13 +24,13 @@ TENSORS = "*.safetensors"
 
 @dataclass(frozen=True)
 class Garbage:
-    """A stage whose tensors nothing needs, or the directory of a damaged one."""
+    """A stage whose tensors nothing needs, or a directory of which nothing is needed."""
 
     path: Path  # of the stage's directory
     files: Sequence[Path]  # every name of its tensors, in the store and in MLflow's artifacts
     size: int  # bytes that removing them gives back
     why: str
-    record: StageRecord | None  # None for a damaged one, of which nothing stays
+    record: StageRecord | None  # None where nothing is to stay
     versions: Sequence[ModelVersion] = ()
 
 

@@ -14,6 +14,7 @@ from gtr_core.files import read_json
 from tasks.record import StageRecord
 from tasks.store import MANIFEST
 
+CHOSEN = "final_best/iteration"  # the iteration that the run's best was of, in the evaluation of it
 COLUMNS = ("episode", "turn", "thought", "action", "valid", "legal", "reward", "won")
 
 
@@ -24,7 +25,8 @@ def sampled_episodes(record: StageRecord, n: int) -> list[list[Turn]]:
     mode = config["modes"][-1]
     draws = config["sampling"]["max_new_tokens"] if mode == "sampled" else 0
     rows = [json.loads(line) for line in (record.directory / f"{mode}.jsonl").read_text().splitlines()[:n]]
-    episodes = _set(config, record.iteration or 0)
+    iteration = int(record.metrics.get(CHOSEN, record.iteration or 0))
+    episodes = _set(config, iteration)
     return [
         replay(episodes, number, row["texts"], seed=manifest["seed"], draws=draws) for number, row in enumerate(rows)
     ]

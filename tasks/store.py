@@ -82,7 +82,8 @@ class StageStore:
             if self.recompute_damaged:
                 return None
             raise
-        self.share(record)
+        if not self.freed(record):
+            self.share(record)
         return record
 
     def here(self, record: StageRecord) -> StageRecord:

@@ -145,6 +145,20 @@ def test_what_no_run_has_and_what_was_damaged_goes(home: Path) -> None:
     assert not damaged.exists() and (orphan / "stage.json").exists() and not (orphan / "x.safetensors").exists()
 
 
+def test_joined_parts_go_whole_once_no_run_is_amid_one(home: Path) -> None:
+    run = finished(small("iterations=2"), home)
+    stages = with_tensors(run, ended=False)
+    part = home / "store" / "rollout_part" / ("ab" * 32)
+    part.mkdir(parents=True)
+    (part / "x.safetensors").write_bytes(b"x" * SIZE)
+    told = stages["rollout-1"].to_json() | {"key": part.name, "stage": "rollout_part"}
+    write_json(part / "stage.json", {k: v for k, v in told.items() if k not in ("state", "path")})
+    assert collect([], None, 1, free=True, show=False)["stages"] == [], "the run may be about to join it"
+    write_json(run.directory / RECORD, {})
+    assert [s["why"] for s in collect([], None, 1, free=True, show=False)["stages"]] == ["its parts were joined"]
+    assert not part.exists()
+
+
 def test_run_of_older_code_that_has_not_ended_keeps_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(small("iterations=3"), home, before="rollout-3")
     with_tensors(run, ended=False)
