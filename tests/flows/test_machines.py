@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
 from flows.journal import read_events
 from gtr_core.files import read_json
@@ -43,7 +44,8 @@ def test_two_workers_of_a_pool_share_a_sweeps_cells_and_each_runs_once(kl_run: F
     client, command = SyncPrefectClient(api=server["PREFECT_API_URL"]), [sys.executable, "-m", "flows.cli", "worker"]
 
     def flow_runs() -> list[Any]:
-        return list(client.read_flow_runs(work_pool_filter={"name": {"any_": ["pair"]}}))  # type: ignore[arg-type]
+        of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["pair"]))
+        return list(client.read_flow_runs(work_pool_filter=of_pool))
 
     with ExitStack() as stack:
         for number in (1, 2):
