@@ -80,4 +80,5 @@ def _version(package: str) -> str | None:
 
 
 def _name(device: torch.device) -> str:
-    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else f"cpu ({platform.machine()})"
+    """A GPU stays unnamed: to ask its name takes memory on it, and its slot is each stage's, which notes the name."""
+    return str(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

@@ -14,6 +14,8 @@ from gtr_core.agent.swapping import put_on
 from gtr_core.agent.trainable import base_parameters
 from gtr_core.checkpoint import Card, become, read_teacher, read_weights, save_agent
 from gtr_core.config import ConfigError, EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
+from gtr_core.envs.episodes import episode_set
+from gtr_core.evaluation.play import play
 from gtr_core.files import write_json
 from gtr_core.merge import merge_state_dicts
 from tasks.merge import mean, merge
@@ -139,13 +141,28 @@ def test_the_mean_is_plain_whatever_the_teacher_is(made: Made) -> None:
     close(read_weights(record.directory / "teacher"), plain)  # type: ignore[arg-type]
 
 
-def test_a_greedy_soup_keeps_the_checkpoint_that_wins_more(tmp_path: Path) -> None:
-    """The first is noise, whose unreadable answers become random moves; those win this game's held-out deals more often
-    than the second, which learned others. Their mean is no better."""
+def test_a_greedy_soup_keeps_what_wins_more_on_validation(tmp_path: Path) -> None:
+    """One checkpoint is noise, whose unreadable answers become random moves; the other has hardly moved. Whichever wins
+    more of the validation episodes is kept, and with it the other one only if their mean wins more still."""
     made = Made(tmp_path, "language", (1.0, 0.0005))
     record = made.merge(2, method="greedy_soup")
-    close(teacher_of(record), made.dense(1))
-    assert record.metrics["merge/members"] == 1
+    one, other = made.dense(1), made.dense(2)
+    mean = {name: (one[name] + other[name]) / 2 for name in one}
+    wins = [success(made, weights, iteration=2) for weights in (one, other, mean)]
+    assert wins[0] != wins[1], "else the episodes cannot tell them apart"
+    best = (one, other)[wins[1] > wins[0]]
+    both = wins[2] > max(wins[:2])
+    close(teacher_of(record), mean if both else best)
+    assert record.metrics["merge/members"] == 1 + both
+
+
+def success(made: Made, weights: dict[str, Tensor], iteration: int) -> float:
+    policy = small_policy("language")
+    put_on(policy.model, weights)
+    settings = made.experiment.evaluation
+    episodes = episode_set(ENV.id, dict(ENV.kwargs), "valid", 8, settings.set_seed, iteration)
+    played = play(policy, episodes, greedy=True, batch_size=made.experiment.rollout.batch_size)
+    return sum(e.won for e in played) / len(played)
 
 
 def forms(made: Made) -> list[dict[str, object]]:
