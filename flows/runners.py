@@ -93,7 +93,8 @@ def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
             logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells of every connection
             # Without a limit of its own, at which Dask would kill a worker amid a stage, and without a web page.
             own: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1, "memory_limit": 0}
-            own |= {"scheduler_kwargs": {"dashboard": False}, "worker_dashboard_address": None}
+            own |= {"scheduler_kwargs": {"dashboard": False}, "dashboard_address": "127.0.0.1:0"}
+            own |= {"worker_dashboard_address": None}
             runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=own)
         if kind == "ray":
             from prefect_ray import RayTaskRunner
