@@ -42,7 +42,7 @@ def test_the_link_that_a_sweep_prints_shows_its_runs_on_shared_charts(page: "Pag
     page.goto(link)
     for method in ("turbo_sft", "turbo_kl"):
         page.get_by_role("link", name=f"cards3-{method}-s1").first.wait_for()
-    page.locator(".js-plotly-plot .scatterlayer .trace").nth(1).wait_for(state="attached")
+        page.get_by_text(f"cards3-{method}-s1 ({METRIC})").first.wait_for(state="attached")
     assert page.get_by_text("2 matching runs").is_visible()
 
 
