@@ -10,7 +10,6 @@ exclude:                                # combinations that are left out; a list
   - {merge.method: linear, merge.density: [0.4]}
 include:                                # further cells, once a seed; any field of the configuration
   - {method: ppo}
-usd_per_gpu_hour: 1.29                  # for the estimate
 """
 
 import difflib
@@ -42,7 +41,6 @@ class Sweep:
     seeds: Sequence[int] = (1,)
     exclude: Sequence[Values] = ()
     include: Sequence[Values] = ()
-    usd_per_gpu_hour: float = 1.29  # what GTR-Turbo's cost table takes (PAPER.md section 5)
 
 
 @dataclass(frozen=True)
@@ -82,13 +80,9 @@ def read_sweep(path: Path) -> Sweep:
         seeds=_listed(path, "seeds", values.get("seeds", [1])),
         exclude=_mappings(path, "exclude", values.get("exclude", [])),
         include=[flatten(m) for m in _mappings(path, "include", values.get("include", []))],
-        usd_per_gpu_hour=values.get("usd_per_gpu_hour", 1.29),
     )
     if not all(isinstance(seed, int) for seed in sweep.seeds):
         raise ConfigError(f"{path}: seeds must be whole numbers, for example [1, 2, 3].")
-    price = sweep.usd_per_gpu_hour
-    if not isinstance(price, int | float) or price < 0:
-        raise ConfigError(f"{path}: usd_per_gpu_hour={price} must be a number, at least 0.")
     _check_excluded(path, sweep)
     return sweep
 

@@ -141,7 +141,7 @@ def to_json(planned: Sequence[PlannedCell], sweep: Sweep) -> dict[str, Any]:
             }
             for p in planned
         ],
-        "total": totals(planned, sweep.usd_per_gpu_hour),
+        "total": totals(planned, _price(planned)),
     }
 
 
@@ -155,14 +155,20 @@ def print_plan(planned: Sequence[PlannedCell], sweep: Sweep, jobs: int) -> None:
         there = "all" if len(p.names("there")) == len(p.stages) else _spans(p.names("there"))
         table.add_row(p.cell.label, there or "-", _spans(p.names("shared")) or "-", f"{left} stages", told)
     console.print(table)
-    total = totals(planned, sweep.usd_per_gpu_hour)
+    price = _price(planned)
+    total = totals(planned, price)
     console.print(
         f"{len(planned)} cells, {total['stages']} stages: {total['there']} there, {total['shared']} shared with an "
         f"earlier cell, {total['to_compute']} to compute.",
         markup=False,
         soft_wrap=True,
     )
-    console.print(_cost(total, sweep.usd_per_gpu_hour, min(jobs, len(planned))), markup=False, soft_wrap=True)
+    console.print(_cost(total, price, min(jobs, len(planned))), markup=False, soft_wrap=True)
+
+
+def _price(planned: Sequence[PlannedCell]) -> float:
+    """Dollars an hour of a GPU, which is one for all cells unless the sweep is over it."""
+    return max(p.cell.run.experiment.prices.usd_per_gpu_hour for p in planned)
 
 
 def _cost(total: dict[str, Any], price: float, jobs: int) -> str:

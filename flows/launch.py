@@ -146,12 +146,20 @@ def open_tracker(run: Run, facts: Mapping[str, str] | None = None, *, running: b
     return Tracker(
         run.workspace,
         experiment=experiment.name,
-        run_name=run.name,
+        run_name=_shown_name(run),
         run_key=run.key,
         tags={k: str(v) for k, v in tags.items()} | dict(facts or {}),
         params=params,
         running=running,
     )
+
+
+def _shown_name(run: Run) -> str:
+    """In MLflow: the run's name, and what sets a sweep's cell apart besides (`cards3-turbo_kl-s1 ties density=0.4`)."""
+    sweeps = read_sweeps(run)
+    label = sweeps[next(reversed(sweeps))] if sweeps else ""
+    known = run.name.split("-")
+    return " ".join([run.name, *(word for word in label.split() if word not in known)])
 
 
 def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], command: str) -> dict[str, Any]:

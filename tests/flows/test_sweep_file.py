@@ -93,7 +93,7 @@ def test_a_value_may_be_a_list_a_truth_or_a_word_that_yaml_would_take_for_anothe
         ("seeds: [1]", "has no cell"),
         ("axes: [method]", "axes must be a mapping"),
         ("axes: {method: [ppo]}\ninclude: {method: ppo}", "include must be a list"),
-        ("axes: {method: [ppo]}\nusd_per_gpu_hour: -1", "at least 0"),
+        ("axes: {method: [ppo]}\nset: {prices.usd_per_gpu_hour: -1}", "at least 0"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
