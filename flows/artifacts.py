@@ -1,9 +1,12 @@
 """What Prefect's pages show of a run besides its tasks: how far it is, where it is in MLflow, how arms compare."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -18,7 +21,17 @@ from tasks.links import UI, run_link
 from tasks.registry import slug
 from tasks.tracking import Tracker
 
+log = logging.getLogger(__name__)
 EVERY_S = 5.0  # between updates of one bar: each is a request to the server
+
+
+@contextmanager
+def shown_if_possible() -> Iterator[None]:
+    """What Prefect's pages show is no part of a run, which goes on when their server does not take it."""
+    try:
+        yield
+    except HTTPError as error:
+        log.warning("Prefect does not show this: %s", str(error).partition("\n")[0][:300])
 
 
 class ProgressBar:
@@ -35,12 +48,13 @@ class ProgressBar:
         if now < self.told + EVERY_S and fraction < 1:
             return
         self.told = now
-        if self.artifact is None:
-            created = create_progress_artifact(progress=100 * fraction, key=self.key)
-            assert isinstance(created, UUID), "outside of async code the id itself comes back"
-            self.artifact = created
-        else:
-            update_progress_artifact(self.artifact, progress=100 * fraction)
+        with shown_if_possible():
+            if self.artifact is None:
+                created = create_progress_artifact(progress=100 * fraction, key=self.key)
+                assert isinstance(created, UUID), "outside of async code the id itself comes back"
+                self.artifact = created
+            else:
+                update_progress_artifact(self.artifact, progress=100 * fraction)
 
 
 def link_to_mlflow(run: Run, tracker: Tracker) -> None:
@@ -48,7 +62,10 @@ def link_to_mlflow(run: Run, tracker: Tracker) -> None:
     if tracker.run_id and tracker.experiment_id:
         link = run_link(UI, tracker.experiment_id, tracker.run_id)
         text = f"[{run.name} in MLflow]({link}), served by `gtr ui`.\n\n`gtr status {run.key}`, `gtr report {run.key}`"
-        create_markdown_artifact(text, key=f"mlflow-{_key(run.key)}", description=f"Metrics and models of {run.key}")
+        with shown_if_possible():
+            create_markdown_artifact(
+                text, key=f"mlflow-{_key(run.key)}", description=f"Metrics and models of {run.key}"
+            )
 
 
 def table_of(name: str, found: Comparison) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
 
 from gtr_core.locks import exclusive
 from tasks.aliases import BEST, Score, give_score
@@ -43,7 +44,8 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
                     alias = f"{slug(run_key)}-{BEST}"
                     give_score(client, model.name, model.version, Score(**message["score"]), alias)
         case "dataset":
-            client.log_inputs(run_id, datasets=[EvaluationSet(**message["set"]).as_input()])
+            with exclusive(store_lock(workspace)):
+                _note_set(client, run_id, EvaluationSet(**message["set"]))
         case "traces":
             log_traces(client, run, Path(message["path"]), message["of"])
         case "artifact":
@@ -55,6 +57,20 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
         case "finish":
             client.set_terminated(run_id, message["status"])
     return None
+
+
+def _note_set(client: MlflowClient, run_id: str, played: EvaluationSet) -> None:
+    """Name the set as the run's input.
+
+    The store's lock reaches as far as the workspace. Where a run of another workspace notes a set that is new to the
+    store at the same moment, MLflow refuses the second, which finds the set when it asks again.
+    """
+    try:
+        client.log_inputs(run_id, datasets=[played.as_input()])
+    except MlflowException as error:
+        if "unique" not in str(error).lower():
+            raise
+        client.log_inputs(run_id, datasets=[played.as_input()])
 
 
 def _metrics(client: MlflowClient, run_id: str, box: Outbox, message: Mapping[str, Any]) -> int:

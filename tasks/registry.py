@@ -13,6 +13,7 @@ from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, Lo
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tasks.aliases import version_by_alias
 from tasks.model_files import directory_sha256, place_files
 from tasks.record import StageRecord
 
@@ -82,9 +83,16 @@ def register(
     if members:
         client.log_inputs(run.info.run_id, models=members)
     version = _find_or_create_version(client, request.name, model, tags)
-    client.set_registered_model_alias(request.name, f"{slug(run_key)}-latest", version)
+    _point_latest(client, request, f"{slug(run_key)}-latest", version)
     _restore_freed(client, request)
     return RegisteredVersion(request.name, version, model.model_id, tags["gtr.sha256"])
+
+
+def _point_latest(client: MlflowClient, request: ModelRequest, alias: str, version: str) -> None:
+    """Move the alias on and never back: a freed stage that is computed again is older than the newest."""
+    held = version_by_alias(client, request.name, alias)
+    if held is None or int(held.tags.get("gtr.env_steps", 0)) <= request.step:
+        client.set_registered_model_alias(request.name, alias, version)
 
 
 def versions(client: MlflowClient, search: str) -> list[ModelVersion]:

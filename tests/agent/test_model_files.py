@@ -12,7 +12,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 @pytest.mark.parametrize("path", sorted((CONFIGS / "model").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_model_file_is_a_whole_model(path: Path) -> None:
     values = read_yaml(path)
-    assert set(values) == {"model", "sampling"}
+    assert {"model", "sampling"} <= set(values) <= {"model", "sampling", "execution"}
     values.warm_start = {"steps": 1, "stop_at": 1}
     model = build(values).model
     assert model.train == "language" if model.source == "tiny" else model.train == "lora"

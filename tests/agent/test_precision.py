@@ -49,7 +49,7 @@ def test_recomputed_layers_give_the_same_gradients(family: str) -> None:
     assert runs["again"] - before["again"] == runs["plain"] - before["plain"] + 1
     assert expected.keys() == found.keys() == plain.trainable.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found[name], gradient, atol=5e-5, rtol=1e-4)
     assert not any(m.training for m in recomputing.model.modules())
 
 
@@ -62,10 +62,10 @@ def test_logits_in_parts_give_the_same_scores_and_gradients(monkeypatch: pytest.
     policy.model.zero_grad()
     monkeypatch.setattr(head, "LOGITS_AT_ONCE", 4 * policy.head.weight.shape[0])
     parts = scored(policy)
-    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
     parts.square().sum().backward()
     for name, gradient in expected.items():
-        torch.testing.assert_close(policy.trainable[name].grad, gradient, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(policy.trainable[name].grad, gradient, atol=5e-5, rtol=1e-4)
 
 
 def test_no_more_logits_than_allowed_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

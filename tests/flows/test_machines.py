@@ -71,7 +71,7 @@ def test_two_workers_of_a_pool_share_a_sweeps_cells_and_each_runs_once(kl_run: F
         [{s["key"] for s in read_json(home / "runs" / c / "record.json")["stages"]} for c in cells],
     )
     assert one["plan"] < other["finished"] and other["plan"] < one["finished"], "side by side: a worker takes one"
-    assert len(keys[0] & keys[1]) == 3, "the start, its evaluation and the first rollout are shared"
+    assert len(keys[0] & keys[1]) == 4, "the start, its two evaluations and the first rollout are shared"
 
 
 def test_a_sweeps_cells_run_on_dask_workers_and_one_that_fails_is_told(kl_run: Finished, tmp_path: Path) -> None:

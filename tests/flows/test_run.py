@@ -146,7 +146,7 @@ def test_report_is_one_page_without_network(kl_run: Finished, tmp_path: Path) ->
     assert result.returncode == 0, result.stderr
     html = page.read_text()
     assert "<svg" in html and "final agent" in html and "gtr run" in html
-    assert "turbo_kl teacher" in html and "turbo_kl agent" in html and "TIES teacher" in html
+    assert "turbo_kl teacher" in html and "turbo_kl agent" in html and "Agent, teacher" in html
     assert not re.search(r"(src|href)=.?(https?:)?//", html) and "@import" not in html
 
 
