@@ -44,7 +44,7 @@ def test_killed_resumed_and_repeated(tmp_path: Path) -> None:
     result = last_line(resumed)
     assert [run["method"] for run in result["runs"]] == ["ppo", "turbo_sft", "turbo_kl"]
     assert len({run["stages"][0]["key"] for run in result["runs"]}) == 1, "one warm start for all arms"
-    for policy in ("start", "final agent", "TIES teacher", "plain mean"):
+    for policy in ("start", "turbo_kl agent", "turbo_kl teacher", "turbo_kl plain mean"):
         assert policy in " ".join(resumed.stdout.split())
     assert "…" not in resumed.stdout, "nothing of the table is cut off"
     page = Path(result["report"]).read_text()
