@@ -41,7 +41,7 @@ def fill(path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("isolation", ["inline", "process"])
+@pytest.mark.parametrize("isolation", ["inline"])
 def test_a_full_disk_is_one_sentence_and_with_room_again_the_run_goes_on(
     undisturbed: Finished, disk: Path, isolation: str
 ) -> None:
