@@ -30,9 +30,9 @@ def run_demo(overrides: Sequence[str], *, seeds: int, jobs: int) -> dict[str, An
     """
     home, console = workspace(), Console(stderr=True)
     arms = [_arm(home, name, [f"seed={seed}", *overrides]) for seed in range(1, seeds + 1) for name in ARMS]
-    todo = [arm for arm in arms if not is_complete(arm.run)]
-    if todo:
-        compute(todo, jobs, console, _check)
+    missing = [arm for arm in arms if not is_complete(arm.run)]
+    if missing:
+        compute(missing, jobs, console, _check)
     else:
         console.print("Every stage is there already: nothing to compute.")
     runs = [arm.run for arm in arms]

@@ -111,18 +111,18 @@ def _kind(stage: str, facts: dict[str, Any]) -> str:
 
 def totals(planned: Sequence[PlannedCell], usd_per_gpu_hour: float) -> dict[str, Any]:
     """Seconds, GPU-hours and money of all that is to be computed, and how well they are known."""
-    todo = [stage for cell in planned for stage in cell.stages if stage.state == "to compute"]
-    known = [stage.guess for stage in todo if stage.guess is not None]
+    new = [stage for cell in planned for stage in cell.stages if stage.state == "to compute"]
+    known = [stage.guess for stage in new if stage.guess is not None]
     gpu_hours = sum(guess.seconds for guess in known if guess.on_gpu) / 3600
     return {
         "stages": sum(len(cell.stages) for cell in planned),
         "there": sum(len(cell.names("there")) for cell in planned),
         "shared": sum(len(cell.names("shared")) for cell in planned),
-        "to_compute": len(todo),
+        "to_compute": len(new),
         "seconds": sum(guess.seconds for guess in known),
         "gpu_hours": gpu_hours,
         "usd": gpu_hours * usd_per_gpu_hour,
-        "without_past": sorted({kind_of(stage.name) for stage in todo if stage.guess is None}),
+        "without_past": sorted({kind_of(stage.name) for stage in new if stage.guess is None}),
         "of_other_size": sum(not guess.alike for guess in known),
     }
 

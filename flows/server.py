@@ -11,7 +11,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from gtr_core.locks import exclusive, shared
 from tasks.environment import quiet_environment
+from tasks.ports import free_port
 
 START_S = 180.0  # the first start creates the database: 10 s on a quiet machine, more on a busy one
 _POLL_S = 0.1
@@ -130,7 +130,7 @@ def _start(workspace: Path, port: int | None = None) -> str:
     (folder / "server.json").unlink(missing_ok=True)  # of a supervisor that was killed
     with log.open("w") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(workspace.absolute()), str(port or _free_port())],
+            [sys.executable, "-m", "flows.server", str(workspace.absolute()), str(port or free_port())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -210,13 +210,6 @@ def _is_alone(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 if __name__ == "__main__":

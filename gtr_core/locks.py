@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,15 +106,14 @@ def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> int:
     told = on_wait is None
     while True:
         descriptor = _open(path)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(_release, descriptor)
             if not _try_lock(descriptor):
                 if on_wait is not None and not told:
                     told = True
                     on_wait(holder(path))
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except BaseException:
-            _release(descriptor)
-            raise
+            on_failure.pop_all()
         if _is_current(path, descriptor):
             return descriptor
         _release(descriptor)  # its last holder removed the file while this one waited for it

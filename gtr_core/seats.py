@@ -1,6 +1,7 @@
 """The environments of a rollout, a seat each: in this process, or in worker processes that may crash or hang."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -97,11 +98,10 @@ class PooledSeats:
         self._pool = GamePool(partial(seat_env, env, iteration, first), count, workers, limit_s)
         self._deals = _Deals(stream, count, first)
         self._seen: dict[int, Observation] = {}
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._pool.close)
             self._deal(range(count))
-        except BaseException:
-            self._pool.close()
-            raise
+            on_failure.pop_all()
 
     def __enter__(self) -> Self:
         return self

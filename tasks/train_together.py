@@ -5,7 +5,6 @@
 """
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from gtr_core.agent.loading import pick_device
 from gtr_core.compose import build
 from gtr_core.files import read_json, write_json
 from gtr_core.rl.ranks import Ranks
+from tasks.ports import free_port
 from tasks.record import StageRecord
 from tasks.training import Training, train
 
@@ -35,7 +35,7 @@ def train_together(work: Training, directory: Path) -> dict[str, float]:
         write_json(job, {"work": asdict(work), "directory": str(directory), "result": str(result)})
         count = work.experiment.execution.processes
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-        command += ["--master-addr", "127.0.0.1", "--master-port", str(_free_port()), "-m", __name__, str(job)]
+        command += ["--master-addr", "127.0.0.1", "--master-port", str(free_port()), "-m", __name__, str(job)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{count} processes could not train together: {done.stderr.strip()[-2000:]}")
@@ -75,13 +75,6 @@ def _training(told: dict[str, Any]) -> Training:
         lr=told["lr"],
         **{"previous": None, **records},
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def update(
             "guidance": guidance_settings(experiment),
             "model": to_dict(experiment.model),
             "sampling": to_dict(experiment.sampling),
+            "processes": experiment.execution.processes,  # whose sums are rounded in another order
         },
         code=code_version(__name__),
         sources=code_files(__name__),

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flows.conftest import ROOT, SMALL, config, environment, free_port, gtr, hear_ctrl_c, last_line
+from tasks.ports import free_port
+from tests.flows.conftest import SMALL, config, gtr, last_line, served_ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -53,15 +52,7 @@ def workspace(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> I
     file.write_text(f"base: {config('kl')}\nset: {{{settings}}}\naxes: {{method: [turbo_sft, turbo_kl]}}")
     done = last_line(gtr(home, "sweep", str(file), "--json", timeout=1500))
     port = free_port()
-    command = [sys.executable, "-m", "flows.cli", "ui", "--port", str(port)]
-    with subprocess.Popen(
-        command,
-        env=environment(home),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
-    ) as ui:
+    with served_ui(home, port) as ui:
         assert ui.stdout is not None
         address = ui.stdout.readline()
         assert address.startswith("MLflow"), address

@@ -3,14 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 
 import psutil
 import pytest
 
-from tests.flows.conftest import ROOT, Finished, environment, free_port, gtr, hear_ctrl_c
+from tasks.ports import free_port
+from tests.flows.conftest import Finished, gtr, served_ui
 
 pytestmark = pytest.mark.slow
 
@@ -18,14 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_both_pages_are_served_until_it_is_told_to_end(kl_run: Finished, sign: signal.Signals) -> None:
     port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "ui", "--port", str(port)],
-        env=environment(kl_run.home),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
-    ) as ui:
+    with served_ui(kl_run.home, port) as ui:
         assert ui.stdout is not None
         told = [ui.stdout.readline().split() for _ in range(2)]
         assert [words[0] for words in told] == ["MLflow", "Prefect"]

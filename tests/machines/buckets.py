@@ -1,6 +1,5 @@
 """An S3-compatible server on loopback, where moto is installed."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
@@ -36,10 +35,3 @@ def s3_server() -> Iterator[dict[str, str]]:
         finally:
             s3fs.S3FileSystem.clear_instance_cache()
             server.stop()
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -12,10 +12,10 @@ from gtr_core.config import Experiment
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
 from tasks.evaluate import evaluate, evaluate_parts
+from tasks.ports import free_port
 from tasks.record import Part, StageRecord
 from tasks.rollout import rollout, rollout_parts
 from tasks.store import StageStore
-from tests.machines.buckets import closed_port
 from tests.machines.made import content, experiment, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("workspace_server")]
@@ -95,7 +95,7 @@ def test_a_worker_with_other_code_is_one_sentence(tmp_path: Path, monkeypatch: p
 
 def test_a_cluster_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     dask = pytest.importorskip("dask")
-    address = f"tcp://127.0.0.1:{closed_port()}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     settings = experiment(task_runner="dask", cluster=address)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),

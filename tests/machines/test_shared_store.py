@@ -10,11 +10,12 @@ import pytest
 
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
+from tasks.ports import free_port
 from tasks.record import StageRecord
 from tasks.shared_store import SharedStore, shared_store
 from tasks.stage import run_stage
 from tasks.store import DamagedStage, PlanningStore, StageStore
-from tests.machines.buckets import closed_port, s3_server
+from tests.machines.buckets import s3_server
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def test_a_bucket_that_is_not_there_is_one_sentence_and_the_stage_is_kept(tmp_pa
 def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, s3: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(UserError, match=r"shared store s3://team/x cannot be used: Could not connect"):

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,16 @@ def download(
 @contextmanager
 def _gone_on_failure(folder: Path) -> Iterator[None]:
     """Leave no folder behind that was not there before, when the block raises."""
-    there = folder.exists()
-    try:
+    with ExitStack() as on_failure:
+        if not folder.exists():
+            on_failure.callback(_remove_empty, folder)
         yield
-    except BaseException:
-        if not there and folder.exists():
-            folder.rmdir()
-        raise
+        on_failure.pop_all()
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.exists():
+        folder.rmdir()
 
 
 def _script() -> dict[str, Any]:

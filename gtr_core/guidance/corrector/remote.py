@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +50,17 @@ class Remote:
         questions = self._questions(rollout, states)
         verdicts: dict[int, Verdict] = {}
         skipped = 0
-        with ThreadPoolExecutor(self.config.endpoint.concurrency) as pool:
+        with ThreadPoolExecutor(self.config.endpoint.concurrency) as pool, ExitStack() as on_failure:
             asked = {pool.submit(self._judge, question): question for question in questions}
-            try:
-                for future in as_completed(asked):
-                    turns = asked[future].turns
-                    try:
-                        verdicts |= dict.fromkeys(turns, future.result())
-                    except Unanswered:
-                        skipped += len(turns)
-            except BaseException:
-                self.client.stop()
-                pool.shutdown(cancel_futures=True)
-                raise
+            on_failure.callback(pool.shutdown, cancel_futures=True)
+            on_failure.callback(self.client.stop)  # comes first: nothing is asked, and paid for, after a failure
+            for future in as_completed(asked):
+                turns = asked[future].turns
+                try:
+                    verdicts |= dict.fromkeys(turns, future.result())
+                except Unanswered:
+                    skipped += len(turns)
+            on_failure.pop_all()
         fields = {n: v.fields for n, v in verdicts.items() if v.fields is not None}
         return Corrections(fields, len(verdicts) - len(fields), skipped, self._figures())
 
