@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flows.runs import Run
+from gtr_core.config import Experiment
 from tasks.best import evaluate_best
-from tasks.evaluate import evaluate
+from tasks.evaluate import Evaluation, Model, evaluate
 from tasks.guide import guide, in_buffer
 from tasks.merge import mean, merge
 from tasks.record import StageRecord
@@ -34,8 +35,12 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
     candidates: list[StageRecord] = []
     curve: list[StageRecord] = []
     method = first.method
+
+    def judge(name: str, experiment: Experiment, k: int, who: str, model: Model, split: str) -> StageRecord:
+        return stage(f"evaluate-{name}", evaluate, store, start, Evaluation(experiment, k, who, model, split))
+
     if final.evaluation.controls:
-        stage("evaluate-0-start", evaluate, store, first, 0, start, "start", None, "valid")
+        judge("0-start", first, 0, "start", None, "valid")
     for k in range(1, final.iterations + 1):
         experiment = run.at(k)
         if experiment.method != method:  # a fork: what guided another method cannot guide this one
@@ -52,20 +57,20 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
             teacher = stage(f"merge-{k}", merge, store, experiment, k, start, updates, teacher)
         if k % experiment.evaluation.every == 0:
             candidates.append(agent)
-            curve.append(stage(f"evaluate-{k}-agent", evaluate, store, experiment, k, start, "agent", agent, "valid"))
+            curve.append(judge(f"{k}-agent", experiment, k, "agent", agent, "valid"))
             if merged:
-                stage(f"evaluate-{k}-teacher", evaluate, store, experiment, k, start, "teacher", teacher, "valid")
+                judge(f"{k}-teacher", experiment, k, "teacher", teacher, "valid")
             if experiment.evaluation.controls:
-                stage(f"evaluate-{k}-mean", evaluate, store, experiment, k, start, "mean", list(updates), "valid")
+                judge(f"{k}-mean", experiment, k, "mean", list(updates), "valid")
     last = final.iterations
     average = stage("mean", mean, store, final, last, start, updates)
-    stage("evaluate-final-start", evaluate, store, final, 0, start, "start", None, "test")
-    ended = stage("evaluate-final-agent", evaluate, store, final, last, start, "agent", agent, "test")
+    judge("final-start", final, 0, "start", None, "test")
+    ended = judge("final-agent", final, last, "agent", agent, "test")
     if candidates:
         stage("evaluate-final-best", evaluate_best, store, final, start, candidates, curve, ended)
     if teacher is not None:
-        stage("evaluate-final-teacher", evaluate, store, final, last, start, "teacher", teacher, "test")
-    stage("evaluate-final-mean", evaluate, store, final, last, start, "mean", average, "test")
+        judge("final-teacher", final, last, "teacher", teacher, "test")
+    judge("final-mean", final, last, "mean", average, "test")
 
 
 def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:

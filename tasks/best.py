@@ -7,7 +7,7 @@ from pathlib import Path
 from gtr_core.config import Experiment
 from gtr_core.evaluation.choice import best_iteration
 from tasks.code_version import code_files, code_version
-from tasks.evaluate import evaluation_settings, play_episodes
+from tasks.evaluate import Evaluation
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
@@ -41,8 +41,9 @@ def evaluate_best(
                 shutil.copyfile(final.directory / name, directory / name)
             played = {k.replace("final_agent/", "final_best/"): v for k, v in final.metrics.items()}
         else:
-            bench = workbench(start, experiment)
-            played = play_episodes(directory, bench, experiment, chosen.iteration or 0, "best", chosen, "test")
+            what = Evaluation(experiment, chosen.iteration or 0, "best", chosen, "test")
+            listed = what.episodes()
+            played = what.publish(directory, listed, what.play(workbench(start, experiment), listed))
         return played | {"final_best/iteration": float(chosen.iteration or 0)}
 
     return run_stage(
@@ -50,7 +51,7 @@ def evaluate_best(
         stage="evaluate",
         iteration=experiment.iterations,
         inputs={"start": start, "candidates": candidates, "validation": validation, "final": final},
-        config=evaluation_settings(experiment, "best", "test"),
+        config=Evaluation(experiment, experiment.iterations, "best", None, "test").settings(),
         code=code_version(__name__),
         sources=code_files(__name__),
         seed=experiment.seed,

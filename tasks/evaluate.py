@@ -1,8 +1,8 @@
 """Stage `evaluate`: agent, teacher, start or plain mean on the same fixed episodes."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,195 +37,143 @@ Model = StageRecord | Sequence[StageRecord] | None
 Played = Mapping[str, list[Episode]]  # by mode
 
 
-def evaluate(
-    store: StageStore,
-    experiment: Experiment,
-    iteration: int,
-    start: StageRecord,
-    who: str,
-    model: Model,
-    split: str,
-) -> StageRecord:
-    """Play the fixed episodes of a split.
+@dataclass(frozen=True)
+class Evaluation:
+    """Who plays what."""
 
-    Args:
-        store: where stages live.
-        experiment: the configuration.
-        iteration: of the model; 0 for the start.
-        start: the warm start.
-        who: `agent`, `teacher`, `start` or `mean`; the prefix of the metrics.
-        model: the update (agent) or merge (teacher, mean) that made it; None for the start; for a mean that no stage
-            has stored, the updates that it is of.
-        split: `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled).
-    """
+    experiment: Experiment
+    iteration: int  # of the model; 0 for the start
+    who: str  # `agent`, `teacher`, `start`, `mean` or `best`; the prefix of the metrics
+    model: Model  # the update or merge that made it; None: the start; several updates: their mean
+    split: str  # `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """How each episode is played."""
+        return ("greedy", "sampled") if self.split == "test" else ("greedy",)
+
+    @property
+    def count(self) -> int:
+        """Number of episodes."""
+        config = self.experiment.evaluation
+        return config.episodes if self.split == "test" else config.curve_episodes
+
+    def episodes(self) -> EpisodeSet:
+        """The fixed episodes."""
+        env, seed = self.experiment.env, self.experiment.evaluation.set_seed
+        return episode_set(env.id, dict(env.kwargs), self.split, self.count, seed=seed, iteration=self.iteration)
+
+    def settings(self) -> dict[str, object]:
+        """What it depends on besides its models: a part of its stage's key."""
+        experiment = self.experiment
+        return {
+            "who": self.who,
+            "split": self.split,
+            "episodes": self.count,
+            "set_seed": experiment.evaluation.set_seed,
+            "modes": list(self.modes),
+            "batch_size": experiment.rollout.batch_size,
+            "env": to_dict(experiment.env),
+            "sampling": to_dict(experiment.sampling),
+            "model": to_dict(experiment.model),
+        }
+
+    def play(self, bench: Workbench, listed: EpisodeSet, only: range | None = None) -> Played:
+        """The episodes, or some of them, played in each mode."""
+        dense = self.who in ("teacher", "mean")
+        policy = bench.agent(None if dense or not isinstance(self.model, StageRecord) else self.model)
+        weights = _dense_weights(bench, self.model) if dense else {}
+        played = {}
+        for mode in self.modes:
+            with policy.swapped(weights, adapters=not dense):
+                played[mode] = play(
+                    policy,
+                    listed,
+                    greedy=mode == "greedy",
+                    seed=self.experiment.seed,
+                    batch_size=self.experiment.rollout.batch_size,
+                    only=only,
+                )
+        return played
+
+    def publish(self, directory: Path, listed: EpisodeSet, played: Played) -> dict[str, float]:
+        """Write one line an episode, `greedy.jsonl` and `sampled.jsonl`, in the set's order; the metrics."""
+        metrics: dict[str, float] = {}
+        for mode, episodes in played.items():
+            _write(directory / f"{mode}.jsonl", listed, episodes)
+            metrics |= self._named(summarise(episodes), mode)
+        facts = {"set": listed.name, "digest": listed.digest, "n": len(listed.episodes)}
+        (directory / "episodes.json").write_text(json.dumps(facts))
+        steps = self.iteration * self.experiment.rollout.envs * self.experiment.rollout.turns
+        return metrics | {"env_steps": float(steps)}
+
+    def _named(self, figures: Mapping[str, float], mode: str) -> dict[str, float]:
+        """`agent/success_rate` for the curve; `final_agent/greedy_success_rate` for the table."""
+        if self.split == "valid":
+            return {f"{self.who}/{k}": figures[k] for k in CURVE if k in figures}
+        return {f"final_{self.who}/{mode}_{k}": v for k, v in figures.items()}
+
+
+def evaluate(store: StageStore, start: StageRecord, what: Evaluation) -> StageRecord:
+    """Play the fixed episodes of a split."""
 
     def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
-        listed = _listed(experiment, iteration, split)
+        listed = what.episodes()
         played: Played
         if parts:
-            played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in _modes(split)}
+            played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in what.modes}
         else:
-            played = _play(workbench(start, experiment), experiment, who, model, split, listed)
-        return _publish(directory, experiment, iteration, who, split, listed, played)
+            played = what.play(workbench(start, what.experiment), listed)
+        return what.publish(directory, listed, played)
 
-    return run_stage(
-        store,
-        stage="evaluate",
-        iteration=iteration,
-        inputs={"start": start, "model": model},
-        config=evaluation_settings(experiment, who, split),
-        code=code_version(__name__),
-        sources=code_files(__name__),
-        seed=experiment.seed,
-        compute=compute,
-        parts=evaluate_parts(store, experiment, iteration, start, who, model, split),
-    )
+    return _stage("evaluate", store, start, what, what.settings(), compute, evaluate_parts(store, start, what))
 
 
-def evaluate_parts(
-    store: StageStore,
-    experiment: Experiment,
-    iteration: int,
-    start: StageRecord,
-    who: str,
-    model: Model,
-    split: str,
-) -> list[Part]:
+def evaluate_parts(store: StageStore, start: StageRecord, what: Evaluation) -> list[Part]:
     """The stages that `evaluate` joins, a call each, which may come in any order and in any process; none if undivided.
 
     What they play does not depend on how many there are.
     """
-    ranges = shards(_count(experiment, split), experiment.rollout.batch_size, experiment.execution.shards)
-    if len(ranges) == 1:
-        return []
-    return [partial(_part, store, experiment, iteration, start, who, model, split, only) for only in ranges]
+    config = what.experiment
+    ranges = shards(what.count, config.rollout.batch_size, config.execution.shards)
+    return [partial(_part, store, start, what, only) for only in ranges] if len(ranges) > 1 else []
 
 
-def _part(
-    store: StageStore,
-    experiment: Experiment,
-    iteration: int,
-    start: StageRecord,
-    who: str,
-    model: Model,
-    split: str,
-    only: range,
-) -> StageRecord:
+def _part(store: StageStore, start: StageRecord, what: Evaluation, only: range) -> StageRecord:
     def compute(directory: Path) -> dict[str, float]:
-        bench = workbench(store.here(start), experiment)
-        here = model and (store.here(model) if isinstance(model, StageRecord) else [store.here(m) for m in model])
-        played = _play(bench, experiment, who, here, split, _listed(experiment, iteration, split), only)
-        for mode, episodes in played.items():
+        model = what.model
+        if model is not None:
+            model = store.here(model) if isinstance(model, StageRecord) else [store.here(m) for m in model]
+        bench = workbench(store.here(start), what.experiment)
+        for mode, episodes in replace(what, model=model).play(bench, what.episodes(), only).items():
             (directory / f"{mode}.jsonl").write_text("".join(json.dumps(asdict(e)) + "\n" for e in episodes))
         return {}
 
+    settings = what.settings() | {"first": only.start, "count": len(only)}
+    return _stage("evaluate_part", store, start, what, settings, compute, ())
+
+
+def _stage(
+    stage: str,
+    store: StageStore,
+    start: StageRecord,
+    what: Evaluation,
+    settings: Mapping[str, object],
+    compute: Callable[..., Mapping[str, float]],
+    parts: Sequence[Part],
+) -> StageRecord:
     return run_stage(
         store,
-        stage="evaluate_part",
-        iteration=iteration,
-        inputs={"start": start, "model": model},
-        config=evaluation_settings(experiment, who, split) | {"first": only.start, "count": len(only)},
+        stage=stage,
+        iteration=what.iteration,
+        inputs={"start": start, "model": what.model},
+        config=settings,
         code=code_version(__name__),
         sources=code_files(__name__),
-        seed=experiment.seed,
+        seed=what.experiment.seed,
         compute=compute,
+        parts=parts,
     )
-
-
-def evaluation_settings(experiment: Experiment, who: str, split: str) -> dict[str, object]:
-    """What an evaluation depends on besides its models: a part of its key."""
-    return {
-        "who": who,
-        "split": split,
-        "episodes": _count(experiment, split),
-        "set_seed": experiment.evaluation.set_seed,
-        "modes": list(_modes(split)),
-        "batch_size": experiment.rollout.batch_size,
-        "env": to_dict(experiment.env),
-        "sampling": to_dict(experiment.sampling),
-        "model": to_dict(experiment.model),
-    }
-
-
-def play_episodes(
-    directory: Path,
-    bench: Workbench,
-    experiment: Experiment,
-    iteration: int,
-    who: str,
-    model: Model,
-    split: str,
-) -> dict[str, float]:
-    """Play and write one line an episode, `greedy.jsonl` and `sampled.jsonl`, in the set's order; the metrics."""
-    listed = _listed(experiment, iteration, split)
-    played = _play(bench, experiment, who, model, split, listed)
-    return _publish(directory, experiment, iteration, who, split, listed, played)
-
-
-def named(figures: Mapping[str, float], who: str, mode: str, split: str) -> dict[str, float]:
-    """`agent/success_rate` for the curve; `final_agent/greedy_success_rate` for the table."""
-    if split == "valid":
-        return {f"{who}/{k}": figures[k] for k in CURVE if k in figures}
-    return {f"final_{who}/{mode}_{k}": v for k, v in figures.items()}
-
-
-def _play(
-    bench: Workbench,
-    experiment: Experiment,
-    who: str,
-    model: Model,
-    split: str,
-    listed: EpisodeSet,
-    only: range | None = None,
-) -> Played:
-    """The episodes, or some of them, played in each mode of the split."""
-    dense = who in ("teacher", "mean")
-    policy = bench.agent(None if dense or not isinstance(model, StageRecord) else model)
-    weights = _dense_weights(bench, model) if dense else {}
-    played = {}
-    for mode in _modes(split):
-        with policy.swapped(weights, adapters=not dense):
-            played[mode] = play(
-                policy,
-                listed,
-                greedy=mode == "greedy",
-                seed=experiment.seed,
-                batch_size=experiment.rollout.batch_size,
-                only=only,
-            )
-    return played
-
-
-def _publish(
-    directory: Path,
-    experiment: Experiment,
-    iteration: int,
-    who: str,
-    split: str,
-    listed: EpisodeSet,
-    played: Played,
-) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for mode, episodes in played.items():
-        _write(directory / f"{mode}.jsonl", listed, episodes)
-        metrics |= named(summarise(episodes), who, mode, split)
-    facts = {"set": listed.name, "digest": listed.digest, "n": len(listed.episodes)}
-    (directory / "episodes.json").write_text(json.dumps(facts))
-    steps = iteration * experiment.rollout.envs * experiment.rollout.turns
-    return metrics | {"env_steps": float(steps)}
-
-
-def _count(experiment: Experiment, split: str) -> int:
-    return experiment.evaluation.episodes if split == "test" else experiment.evaluation.curve_episodes
-
-
-def _modes(split: str) -> tuple[str, ...]:
-    return ("greedy", "sampled") if split == "test" else ("greedy",)
-
-
-def _listed(experiment: Experiment, iteration: int, split: str) -> EpisodeSet:
-    env, n, seed = experiment.env, _count(experiment, split), experiment.evaluation.set_seed
-    return episode_set(env.id, dict(env.kwargs), split, n, seed=seed, iteration=iteration)
 
 
 def _dense_weights(bench: Workbench, model: Model) -> Mapping[str, Tensor]:

@@ -7,7 +7,7 @@ import torch
 
 from gtr_core.checkpoint import read_weights
 from gtr_core.compose import build
-from tasks.evaluate import evaluate
+from tasks.evaluate import Evaluation, evaluate
 from tasks.guide import guide
 from tasks.merge import merge
 from tasks.rollout import rollout
@@ -56,5 +56,5 @@ def test_two_iterations_from_a_supervised_start_of_adapters(family: str, tmp_pat
     assert guides[0].metrics["guidance/k1_abs_max"] < 1e-4 < guides[1].metrics["guidance/k1_abs_max"]
     taught = read_weights(teacher.directory / "teacher")
     assert taught and all(bool(torch.isfinite(t).all()) for t in taught.values())
-    figures = evaluate(store, experiment, 2, start, "teacher", teacher, "valid").metrics
+    figures = evaluate(store, start, Evaluation(experiment, 2, "teacher", teacher, "valid")).metrics
     assert 0 <= figures["teacher/success_rate"] <= 1

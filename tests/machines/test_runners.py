@@ -11,7 +11,7 @@ from flows.runners import side_by_side
 from gtr_core.config import Experiment
 from gtr_core.errors import UserError
 from gtr_core.files import read_json
-from tasks.evaluate import evaluate, evaluate_parts
+from tasks.evaluate import Evaluation, evaluate, evaluate_parts
 from tasks.ports import free_port
 from tasks.record import Part, StageRecord
 from tasks.rollout import rollout, rollout_parts
@@ -28,7 +28,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sequence[StageRecord]:
 
 def both(store: StageStore, settings: Experiment) -> Sequence[StageRecord]:
     begin = start(store)
-    return [rollout(store, settings, 1, begin, None), evaluate(store, settings, 0, begin, "start", None, "test")]
+    return [
+        rollout(store, settings, 1, begin, None),
+        evaluate(store, begin, Evaluation(settings, 0, "start", None, "test")),
+    ]
 
 
 @pytest.mark.parametrize(("runner", "workers"), [("threads", 1), ("threads", 3), ("dask", 2), ("ray", 2)])
@@ -41,7 +44,10 @@ def test_whoever_plays_the_shards_the_bytes_are_the_same(
     begin = start(store)
     with side_by_side(settings.execution) as spread:
         parts = spread("rollout-1", rollout_parts(store, settings, 1, begin, None))
-        parts = [*parts, *spread("evaluate", evaluate_parts(store, settings, 0, begin, "start", None, "test"))]
+        parts = [
+            *parts,
+            *spread("evaluate", evaluate_parts(store, begin, Evaluation(settings, 0, "start", None, "test"))),
+        ]
     assert [part.state for part in parts] == ["done"] * 6, "each was played by a worker, once"
     for one, other in zip(whole, both(store, settings), strict=True):
         assert content(one) == content(other) and one.metrics == other.metrics

@@ -11,7 +11,7 @@ from flows.runners import side_by_side
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.errors import UserError
 from gtr_core.shards import shards
-from tasks.evaluate import evaluate
+from tasks.evaluate import Evaluation, evaluate
 from tasks.record import StageRecord
 from tasks.rollout import rollout, rollout_parts
 from tasks.store import PlanningStore, StageStore
@@ -22,7 +22,10 @@ from tests.machines.made import content, experiment, start
 def played(folder: Path, settings: Experiment) -> Iterator[tuple[StageRecord, StageRecord]]:
     store = StageStore(folder)
     begin = start(store)
-    yield rollout(store, settings, 1, begin, None), evaluate(store, settings, 0, begin, "start", None, "test")
+    yield (
+        rollout(store, settings, 1, begin, None),
+        evaluate(store, begin, Evaluation(settings, 0, "start", None, "test")),
+    )
 
 
 @pytest.fixture(scope="module")
