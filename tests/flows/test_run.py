@@ -1,7 +1,6 @@
 """One real small experiment through Prefect and MLflow, and what a user does with it afterwards."""
 
 import json
-import re
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from flows.runs import run_of
 from gtr_core.compose import load_experiment
 from tasks.store import PlanningStore
 from tests.flows.conftest import SMALL, Finished, config, environment, gtr, last_line, small_run
+from tests.reporting.made import fetches_nothing
 
 pytestmark = pytest.mark.slow
 
@@ -147,7 +147,7 @@ def test_report_is_one_page_without_network(kl_run: Finished, tmp_path: Path) ->
     html = page.read_text()
     assert "<svg" in html and "final agent" in html and "gtr run" in html
     assert "turbo_kl teacher" in html and "turbo_kl agent" in html and "Agent, teacher" in html
-    assert not re.search(r"(src|href)=.?(https?:)?//", html) and "@import" not in html
+    assert fetches_nothing(html)
 
 
 def test_a_damaged_stage_is_refused_and_recomputed_on_request(kl_run: Finished) -> None:

@@ -1,7 +1,9 @@
 """Finished runs made by hand: what each policy won is given, stages have manifests and take two seconds each."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,26 @@ from tests.flows.made import finished
 
 DEALS = ("[1, 2]", "[1, 2]", "[3, 4]", "[5, 6]")
 Wins = Mapping[str, Sequence[int]]  # by who: 1 for a won episode
+
+
+class _Sources(HTMLParser):
+    """What the page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "a":
+            self.found += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+
+
+def fetches_nothing(html: str) -> bool:
+    """Whether the page needs no other file; links that one may follow are no need."""
+    sources = _Sources()
+    sources.feed(html)
+    inside = all(source.startswith(("data:", "#")) for source in sources.found) and "<script" not in html
+    return inside and not re.search(r"url\((?!#)|@import", html)
 
 
 def ended(
