@@ -53,6 +53,7 @@ def test_a_registered_teacher_names_its_members_which_have_pages_of_their_own(
     version = record["teacher"]["uri"].rpartition("/")[2]
     page.goto(f"{workspace.mlflow}/#/models/gtr-teacher-cards3?workflowType=machine_learning")
     page.get_by_role("link", name=f"Version {version}", exact=True).click()
+    page.get_by_role("heading", name=f"Version {version}").wait_for()  # the list of versions shows tags as well
     page.get_by_text("gtr.members", exact=True).wait_for()
     for tag in ("gtr.merge", "gtr.density", "gtr.weights", "gtr.sha256"):
         assert page.get_by_text(tag, exact=True).is_visible()

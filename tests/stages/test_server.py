@@ -96,16 +96,19 @@ def test_a_killed_server_comes_back_and_a_killed_supervisor_is_replaced(server_w
     processes = servers(server_workspace)
     os.kill(supervisor.pid, signal.SIGKILL)
     wait_until_gone(processes, 5)
+    note = server_workspace / "prefect" / "server.json"
     until = time.monotonic() + 60
-    while not healthy(url, timeout=2):
+    while not (note.exists() and read_json(note)["pid"] != supervisor.pid and healthy(url, timeout=2)):
         assert time.monotonic() < until, "the client did not start another supervisor at the same address"
         time.sleep(0.2)
-    supervisor, processes = servers(server_workspace)[0], servers(server_workspace)
+    processes = servers(server_workspace)
+    supervisor = processes[0]
+    supervisor.suspend()  # or it would notice that its last client is gone, and clean up
     first.kill()
-    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.kill()
     first.wait()
     wait_until_gone(processes, 5)
-    assert read_json(server_workspace / "prefect" / "server.json")["pid"] == supervisor.pid, "a stale note"
+    assert read_json(note)["pid"] == supervisor.pid, "a stale note"
     second = client(server_workspace, seconds=0)
     assert url_of(second).startswith("http://127.0.0.1:")
     assert second.wait() == 0
