@@ -193,6 +193,7 @@ def _serve(pipe: Connection, stderr: Connection) -> None:
         while True:
             function, *arguments = pipe.recv()
             pipe.send(_answer(function, arguments))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
 
 
 def _answer(function: Callable[..., StageRecord], arguments: list[Any]) -> StageRecord | _Failure:

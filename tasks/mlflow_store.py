@@ -38,7 +38,7 @@ def store_lock(workspace: Path) -> Path:
 
 def connect(workspace: Path) -> MlflowClient:
     """A client of the store; the first one creates the database, alone."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial MLflow database tables"
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it raises, at length
     uri = tracking_uri(workspace)
     with exclusive(store_lock(workspace)):
         _create(uri)

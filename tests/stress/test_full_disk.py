@@ -41,7 +41,7 @@ def fill(path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("isolation", ["inline"])
+@pytest.mark.parametrize("isolation", ["inline", "process"])
 def test_a_full_disk_is_one_sentence_and_with_room_again_the_run_goes_on(
     undisturbed: Finished, disk: Path, isolation: str
 ) -> None:
@@ -53,6 +53,7 @@ def test_a_full_disk_is_one_sentence_and_with_room_again_the_run_goes_on(
     fill(disk / "filler")
     said = run.communicate()[1]
     assert run.returncode == 2, said
+    assert "Traceback" not in said and "ERROR" not in said, said
     assert said.splitlines()[-1].startswith("gtr: no room to write") and "same command again" in said.splitlines()[-1]
     assert not list((disk / "store").glob("*/.partial-*")), "nothing half-written is left"
     (disk / "filler").unlink()
