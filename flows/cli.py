@@ -178,7 +178,7 @@ def status(
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(help="A checkpoint directory, RUN, RUN:agent, RUN:teacher or models:/NAME@ALIAS."),
+        typer.Argument(help="A checkpoint directory, RUN, RUN:teacher, RUN:start or models:/NAME@ALIAS."),
     ],
     env: Annotated[str | None, typer.Option(help="cards3, an env YAML or a registered id; default: its own.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",

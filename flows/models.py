@@ -15,6 +15,7 @@ from gtr_core.files import read_json
 from tasks.checkpoints import open_checkpoint, require_tensors
 from tasks.mlflow_store import tracking_uri
 from tasks.model_uri import model_directory
+from tasks.store import StageStore
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -30,7 +31,7 @@ class Model:
 
 
 def find_model(text: str) -> Model:
-    """A checkpoint directory, a run's agent (`RUN` or `RUN:agent`), its teacher (`RUN:teacher`), or a registered model.
+    """A checkpoint directory, a run's agent (`RUN` or `RUN:agent`), teacher or start, or a registered model.
 
     Raises:
         UserError: nothing of that name, and says what a model may be; or its tensors were freed.
@@ -84,12 +85,15 @@ def find_env(text: str) -> EnvConfig:
 def _of_run(text: str) -> Path:
     name, _, part = text.partition(":")
     part = part or "agent"
-    if part not in ("agent", "teacher"):
-        raise UserError(f"'{text}' names no model: a run has RUN:agent and RUN:teacher.")
+    if part not in ("agent", "teacher", "start"):
+        raise UserError(f"'{text}' names no model: a run has RUN:agent, RUN:teacher and RUN:start.")
     run = find_run(name, workspace())
     if not (run.directory / RECORD).is_file():
         raise UserError(f"The run {run.key} has not finished: `gtr status {run.name}` shows where it stands.")
-    found = read_json(run.directory / RECORD).get(part)
+    record = read_json(run.directory / RECORD)
+    if part == "start":
+        return StageStore(workspace() / "store").directory("warm_start", record["stages"][0]["key"])
+    found = record.get(part)
     if found is None:
         raise UserError(f"The run {run.key} has no {part}: it ended before the first merge.")
     return Path(found["path"])

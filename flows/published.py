@@ -21,7 +21,7 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
     by_key = {r.key: r for r in records}
     if record.stage == "warm_start":  # what a checkpoint needs to be loaded by those who lack this workspace
         name = f"gtr-start-{run.experiment.name}"
-        tracker.register_model(record, kind="start", name=name, directory=record.directory)
+        tracker.register_model(record, kind="start", name=name, directory=record.directory, example=_example(run))
     if kind := MODELS.get(record.stage):
         _register(tracker, run, record, kind, by_key)
     if record.stage != "evaluate":

@@ -5,7 +5,7 @@
               delta.safetensors: what they are away from the start, in bf16 (delta), or
               the best adapter of a rank (adapter)
 
-`checkpoint.json` beside them says which, and which start they belong to.
+`checkpoint.json` beside them says which, and which start they belong to. A start has one too: it can be played.
 """
 
 import json
@@ -34,9 +34,9 @@ ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 class Card:
     """What a checkpoint is."""
 
-    role: str  # agent | teacher
-    kind: str  # language | lora | dense | delta | adapter
-    base: str  # key of the warm start whose weights it belongs to
+    role: str  # start | agent | teacher
+    kind: str  # whole | language | lora | dense | delta | adapter
+    base: str  # key of the warm start whose weights it belongs to; a start is its own, and says nothing
     iteration: int
     env: dict[str, Any]  # what it was trained on
     model: dict[str, Any]
@@ -53,14 +53,14 @@ def save_agent(policy: Policy, card: Card, model: ModelConfig, directory: Path) 
         (directory / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True))
     else:
         save_file(policy.weights(), directory / WEIGHTS)
-    _write_card(card, directory)
+    write_card(card, directory)
 
 
 def save_dense(weights: Mapping[str, Tensor], card: Card, directory: Path) -> None:
     """Write merged weights and the card."""
     directory.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in weights.items()}, directory / WEIGHTS)
-    _write_card(card, directory)
+    write_card(card, directory)
 
 
 def save_teacher(
@@ -94,7 +94,7 @@ def save_teacher(
         targets = adapter_targets(own_names(tensors))
         settings = adapter_config(LoraSettings(rank=config.rank, alpha=config.rank), targets)
         (directory / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True))
-    _write_card(replace(card, kind=config.form), directory)
+    write_card(replace(card, kind=config.form), directory)
     return error
 
 
@@ -129,7 +129,10 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 def become(policy: Policy, directory: Path) -> None:
     """Set the weights of a policy at its start to a checkpoint's; a teacher replaces the base's own, adapters at 0."""
-    if read_card(directory).role == "agent":
+    role = read_card(directory).role
+    if role == "start":
+        return
+    if role == "agent":
         policy.load(read_weights(directory))
         return
     put_on(policy.model, read_teacher(directory, base_tensors(policy)))
@@ -139,5 +142,6 @@ def become(policy: Policy, directory: Path) -> None:
                 adapter.zero_()
 
 
-def _write_card(card: Card, directory: Path) -> None:
+def write_card(card: Card, directory: Path) -> None:
+    """Say what the files of a directory are."""
     (directory / CARD).write_text(json.dumps(asdict(card), indent=1, sort_keys=True))

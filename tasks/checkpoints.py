@@ -31,7 +31,7 @@ def open_checkpoint(directory: Path, home: Path, tracking_uri: str) -> Policy:
 
 
 def open_start(directory: Path, home: Path, tracking_uri: str) -> Policy:
-    """The start that a checkpoint belongs to.
+    """The start that a checkpoint belongs to, or is.
 
     Raises:
         UserError: the directory holds no checkpoint, or its start cannot be found.
@@ -40,8 +40,8 @@ def open_start(directory: Path, home: Path, tracking_uri: str) -> Policy:
     settings: dict[str, Any] = dict(card.model)
     settings["tiny"] = ModelConfig().tiny.__class__(**settings["tiny"])
     settings["lora"] = ModelConfig().lora.__class__(**settings["lora"])
-    base = base_of(_start(card.base, home, tracking_uri))
-    return load_policy(base, ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
+    start = directory if card.role == "start" else _start(card.base, home, tracking_uri)
+    return load_policy(base_of(start), ModelConfig(**settings), SamplingConfig(**card.sampling), seed=0)
 
 
 def _start(key: str, home: Path, tracking_uri: str) -> Path:

@@ -37,26 +37,22 @@ def local_folder(location: str) -> Path | None:
     return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
-def place_files(
-    client: MlflowClient, model: LoggedModel, record: StageRecord, directory: str, *, playable: bool, example: str
-) -> None:
+def place_files(client: MlflowClient, model: LoggedModel, record: StageRecord, directory: str, example: str) -> None:
     """Give the model the stage's files under `directory`: hard links where its artifacts are a local folder.
 
-    One that is `playable` gets `MLmodel` beside them, and the input example that the JSON file `example` holds.
+    `MLmodel` lies beside them, and the input example that the JSON file `example` holds.
     """
     source, target = record.directory / directory, local_folder(model.artifact_location)
     shown = read_json(Path(example)) if example else None
     if target is not None:
         for name in files_under(record, directory):
             link_or_copy(source / name, target / name)
-        if playable:
-            write_mlmodel(target, model.model_id, model.source_run_id, shown)
+        write_mlmodel(target, model.model_id, model.source_run_id, shown)
         return
     client.log_model_artifacts(model.model_id, str(source))
-    if playable:
-        with tempfile.TemporaryDirectory() as folder:
-            write_mlmodel(Path(folder), model.model_id, model.source_run_id, shown)
-            client.log_model_artifacts(model.model_id, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        write_mlmodel(Path(folder), model.model_id, model.source_run_id, shown)
+        client.log_model_artifacts(model.model_id, folder)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

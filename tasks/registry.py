@@ -36,9 +36,8 @@ class ModelRequest:
     example: str = ""  # path of a JSON file: MLflow's input example
 
     def place(self, client: MlflowClient, model: LoggedModel) -> None:
-        """Give the model its files; a start, which plays nothing by itself, is no function."""
-        playable = self.kind != "start"
-        place_files(client, model, self.record, self.directory, playable=playable, example=self.example)
+        """Give the model its files."""
+        place_files(client, model, self.record, self.directory, self.example)
 
 
 @dataclass(frozen=True)

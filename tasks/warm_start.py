@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from gtr_core.agent.critic import Critic, explained_variance, fit
 from gtr_core.agent.loading import load_policy, new_tiny, save_base
 from gtr_core.agent.policy import Policy
+from gtr_core.checkpoint import Card, write_card
 from gtr_core.compose import to_dict
 from gtr_core.config import Experiment, RolloutConfig
 from gtr_core.envs import make
@@ -23,7 +24,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
-from tasks.workbench import BASE, CRITIC
+from tasks.workbench import BASE, CRITIC, card_settings
 
 Report = Callable[[int, int], None]  # (steps done, steps in all)
 
@@ -41,6 +42,7 @@ def warm_start(store: StageStore, experiment: Experiment, report: Report = lambd
         policy, metrics = _supervise(experiment, directory, report)
         critic, fitted = _first_critic(policy, experiment)
         save_file(critic.tensors(), directory / CRITIC)
+        write_card(Card("start", "whole", "", 0, **card_settings(experiment)), directory)
         return metrics | fitted | {"env_steps": 0.0}
 
     return run_stage(

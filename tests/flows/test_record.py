@@ -107,11 +107,14 @@ def test_a_registered_model_answers_in_a_fresh_process(kl_run: Finished, tmp_pat
 
 def test_a_models_directory_holds_no_code_and_no_pickle(kl_run: Finished) -> None:
     models = list((kl_run.home / "mlartifacts").rglob("MLmodel"))
-    assert len(models) >= 4  # two agents and two teachers
+    assert len(models) >= 5  # the start, two agents and two teachers
     for path in models:
         flavors = yaml.safe_load(path.read_text())["flavors"]
         assert list(flavors) == ["python_function"] and flavors["python_function"]["loader_module"] == "tasks.pyfunc"
-        assert {p.suffix for p in path.parent.rglob("*") if p.is_file()} == {"", ".json", ".safetensors"}
+        suffixes = {p.suffix for p in path.parent.rglob("*") if p.is_file()}
+        assert suffixes <= {"", ".json", ".jsonl", ".safetensors", ".jinja"}, (
+            "a start has its chat template and figures"
+        )
 
 
 def test_eval_takes_alias_version_and_model_id(kl_run: Finished) -> None:
@@ -120,3 +123,10 @@ def test_eval_takes_alias_version_and_model_id(kl_run: Finished) -> None:
     uris += (f"models:/gtr-agent-cards3@{kl_run.record['run']}-latest",)
     figures = [last_line(gtr(kl_run.home, "eval", uri, "--episodes", "3", "--json"))["figures"] for uri in uris]
     assert figures[0] == figures[1] == figures[2]
+
+
+def test_a_start_can_be_played_as_any_model(kl_run: Finished) -> None:
+    """By its registered name and as RUN:start: the figures of the run's own evaluation of it."""
+    for start in (f"{kl_run.record['name']}:start", "models:/gtr-start-cards3/1"):
+        told = last_line(gtr(kl_run.home, "eval", start, "--episodes", "6", "--json"))
+        assert told["figures"]["success_rate"] == kl_run.record["metrics"]["final_start/greedy_success_rate"]
