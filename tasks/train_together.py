@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate import PartialState
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import build
@@ -42,6 +43,7 @@ def train_together(work: Training, team: Team, directory: Path) -> dict[str, flo
     return metrics
 
 
+@record  # what goes wrong here is then told by the launcher, last
 def take_part(job: Path) -> None:
     """This process's part of a job."""
     told = read_json(job)

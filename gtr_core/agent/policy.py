@@ -185,7 +185,8 @@ class Policy:
             temperature,
         )
         zeros = torch.zeros(mask.shape, device=self.device)
-        return zeros.masked_scatter(mask, logp), mask, zeros.masked_scatter(mask, entropy), reading.hidden_B_R_D[:, 0]
+        first_B_D = reading.hidden_B_R_D[:, 0].clone()  # FSDP warns of views
+        return zeros.masked_scatter(mask, logp), mask, zeros.masked_scatter(mask, entropy), first_B_D
 
     def shard(self) -> None:
         """Share the weights with the other processes, for training only: none can be set any more."""
