@@ -10,7 +10,7 @@ from yaml import YAMLError
 from gtr_core.config import ConfigError, ExecutionConfig
 
 # What a sharded update takes from `fsdp_config`; whatever else stands there either changes nothing, or is refused.
-FSDP = ("version", "reshard_after_forward", "auto_wrap_policy", "transformer_layer_cls_to_wrap", "min_num_params")
+FSDP = ("version", "reshard_after_forward", "auto_wrap_policy", "transformer_layer_cls_to_wrap")
 REFUSED = {
     "offload_params": "weights stay on the GPUs",
     "activation_checkpointing": "set model.gradient_checkpointing=true for it",
@@ -103,6 +103,8 @@ def _refusal(config: ClusterConfig, kind: str, fsdp: dict[str, Any]) -> str:
         "is for FSDP 1, which joins weights of one kind only: write fsdp_version: 2": (
             kind == "FSDP" and str(fsdp.get("version", 1)) != "2"
         ),
+        "has fsdp_auto_wrap_policy: SIZE_BASED_WRAP, which cuts models where their code does not bear it: write "
+        "TRANSFORMER_BASED_WRAP": str(fsdp.get("auto_wrap_policy")).upper() == "SIZE_BASED_WRAP",
         f"has fsdp_{', fsdp_'.join(switches)}: {' and '.join(REFUSED[key] for key in switches)}": (
             kind == "FSDP" and bool(switches)
         ),

@@ -15,6 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from gtr_core.agent.recompute import layers_of
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,15 +37,17 @@ def shard(root: ForwardPass, device: torch.device) -> None:
     """Keep this process's part of every weight of a model that all processes hold alike.
 
     Which modules gather their weights at a time, and whether they let go of them before the backward pass, is what
-    `accelerate launch` took from its config file. The model's parameters are other objects afterwards.
+    `accelerate launch` took from its config file; one that names no classes means the layers, of text and pictures. The
+    model's parameters are other objects afterwards.
     """
+    layers = sorted({type(layer).__name__ for layer in layers_of(root.model)})
     plugin = FullyShardedDataParallelPlugin()
+    plugin.transformer_cls_names_to_wrap = plugin.transformer_cls_names_to_wrap or layers
     plugin.set_auto_wrap_policy(root.model)
-    chosen = plugin.auto_wrap_policy or (lambda **_: False)
+    chosen = plugin.auto_wrap_policy or (lambda **_: False)  # NO_WRAP: all of the model at a time
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for module in reversed(list(root.model.modules())):  # what is inside of a module comes before it
-        size = sum(p.numel() for p in module.parameters())
-        if chosen(module=module, recurse=False, nonwrapped_numel=size):
+        if chosen(module=module, recurse=False, nonwrapped_numel=0):
             fully_shard(module, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
     fully_shard(root, mesh=mesh)
     for module in root.modules():

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import distributed
+from torch import Tensor, distributed
+from torch.distributed.fsdp import FSDPModule
 
+from gtr_core.agent.policy import Policy
+from gtr_core.agent.recompute import layers_of
 from gtr_core.agent.sharding import is_part, like, whole
 from gtr_core.rl.ranks import Ranks
 from tasks.ports import free_port
-from tests.agent.small import scored, small_policy
+from tests.agent.families import FAMILIES, family_policy
+from tests.agent.small import prompts, scored, small_policy
 from tests.rl.learner import same
 
 SHARDED = Ranks(sharded=True)
@@ -25,14 +29,27 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     distributed.destroy_process_group()
 
 
+def learned(policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the policy says of two answers, and the gradients that come of it."""
+    scores = policy.score([policy.encode(*question) for question in prompts(2)], [[20, 21, 22], [23, 24]])
+    (scores.logp_B_R.sum() + scores.hidden_B_D.square().sum()).backward()
+    gradients = {name: whole(p.grad) for name, p in policy.trainable.items() if p.grad is not None}
+    return scores.logp_B_R.detach(), gradients
+
+
 @pytest.mark.usefixtures("group")
-@pytest.mark.parametrize("train", ["language", "lora"])
-def test_a_sharded_policy_is_the_policy(train: str) -> None:
-    policy = small_policy(train)
-    weights, scores = policy.weights(), scored(policy).detach()
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("train", "recomputed"), [("language", False), ("lora", True)])
+def test_a_sharded_policy_is_the_policy(family: str, train: str, recomputed: bool) -> None:
+    """Of every family, bit for bit, in its layers' parts as well as in what is outside of them."""
+    plain, policy = (family_policy(family, train=train, gradient_checkpointing=recomputed) for _ in range(2))
     policy.shard()
-    assert all(is_part(p) for p in policy.model.parameters()) and policy.trainable.keys() == weights.keys()
-    assert same(policy.weights(), weights) and torch.equal(scored(policy).detach(), scores)
+    assert all(is_part(p) for p in policy.model.parameters())
+    assert all(isinstance(layer, FSDPModule) for layer in layers_of(policy.model))
+    assert same(policy.weights(), plain.weights())
+    (scores, gradients), (expected, grown) = learned(policy), learned(plain)
+    assert torch.equal(scores, expected) and same(gradients, grown)
+    assert gradients.keys() == policy.trainable.keys()
 
 
 @pytest.mark.usefixtures("group")

@@ -34,7 +34,7 @@ def test_a_file_says_how_many_where_it_says_so(tmp_path: Path, processes: int, c
 def test_what_decides_is_in_the_key_and_what_does_not_is_not(tmp_path: Path) -> None:
     plain, again = asked(tmp_path, FSDP2), asked(tmp_path, "# how\n" + FSDP2 + "debug: true")
     assert plain.deciding == again.deciding == {"count": 2, "fsdp": {"version": 2}}
-    other = asked(tmp_path, FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP}"))
+    other = asked(tmp_path, FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: NO_WRAP}"))
     assert other.deciding != plain.deciding != asked(tmp_path, FSDP2, 3).deciding
 
 
@@ -53,6 +53,7 @@ def test_accelerate_is_told_what_the_file_says(tmp_path: Path) -> None:
         ("distributed_type: FSDP\nfsdp_config: {fsdp_version: 1}", "fsdp_version: 2"),
         (FSDP2.replace("2}", "2, fsdp_offload_params: true}"), "fsdp_offload_params"),
         (FSDP2.replace("2}", "2, activation_checkpointing: true}"), "model.gradient_checkpointing=true"),
+        (FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP}"), "write TRANSFORMER_BASED_WRAP"),
         (FSDP2 + "mixed_precision: bf16", "model.dtype"),
         (FSDP2 + "num_machines: 2", "one machine"),
         (FSDP2 + "num_processes: 4", "execution.processes=2, but"),
