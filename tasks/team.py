@@ -16,6 +16,7 @@ REFUSED = {
     "activation_checkpointing": "set model.gradient_checkpointing=true for it",
     "ignored_modules": "all weights are sharded",
 }
+WRAPS = ("TRANSFORMER_BASED_WRAP", "NO_WRAP")  # by size, models would be cut where their code does not bear it
 KINDS = ("FSDP", "MULTI_GPU", "MULTI_CPU", "NO")
 SECTIONS = ("fp8_config", "parallelism_config", "megatron_lm_config", "mpirun_config", "dynamo_config")
 
@@ -37,12 +38,10 @@ class Team:
         """The config file (.json) for `accelerate launch`, whose processes meet at a port of this machine."""
         # Every process reads the model itself: accelerate's other way leaves weights empty that a policy looks at.
         loading = {"fsdp_cpu_ram_efficient_loading": False} if self.fsdp else {}
-        kind = (
-            "FSDP" if self.fsdp else "MULTI_GPU"
-        )  # accelerate's name for torchrun, which starts processes on CPUs too
         replace(
             self.config,
-            distributed_type=kind,
+            # MULTI_GPU stands for torchrun, which starts processes on CPUs too; MULTI_CPU would need mpirun.
+            distributed_type="FSDP" if self.fsdp else "MULTI_GPU",
             num_processes=self.count,
             main_process_port=port,
             fsdp_config={f"fsdp_{name}": value for name, value in self.fsdp.items()} | loading,
@@ -90,6 +89,7 @@ def _read(path: str, name: str) -> ClusterConfig:
 def _refusal(config: ClusterConfig, kind: str, fsdp: dict[str, Any]) -> str:
     """What an update cannot do of all that a config asks for; empty if nothing."""
     sections = [section for section in SECTIONS if getattr(config, section)]
+    wrap, reshard = fsdp.get("auto_wrap_policy", "NO_WRAP"), fsdp.get("reshard_after_forward", True)
     switches = [key for key in REFUSED if str(fsdp.get(key) or "false").lower() != "false"]
     reasons = {
         "is for DeepSpeed, which makes the optimiser's steps itself and keeps their state in files of its own: "
@@ -103,8 +103,10 @@ def _refusal(config: ClusterConfig, kind: str, fsdp: dict[str, Any]) -> str:
         "is for FSDP 1, which joins weights of one kind only: write fsdp_version: 2": (
             kind == "FSDP" and str(fsdp.get("version", 1)) != "2"
         ),
-        "has fsdp_auto_wrap_policy: SIZE_BASED_WRAP, which cuts models where their code does not bear it: write "
-        "TRANSFORMER_BASED_WRAP": str(fsdp.get("auto_wrap_policy")).upper() == "SIZE_BASED_WRAP",
+        f"has fsdp_auto_wrap_policy: {wrap}: write {' or '.join(WRAPS)}": kind == "FSDP" and wrap not in WRAPS,
+        f"has fsdp_reshard_after_forward: {reshard}: write true or false": (
+            kind == "FSDP" and str(reshard).lower() not in ("true", "false")
+        ),
         f"has fsdp_{', fsdp_'.join(switches)}: {' and '.join(REFUSED[key] for key in switches)}": (
             kind == "FSDP" and bool(switches)
         ),

@@ -54,6 +54,7 @@ def test_accelerate_is_told_what_the_file_says(tmp_path: Path) -> None:
         (FSDP2.replace("2}", "2, fsdp_offload_params: true}"), "fsdp_offload_params"),
         (FSDP2.replace("2}", "2, activation_checkpointing: true}"), "model.gradient_checkpointing=true"),
         (FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP}"), "write TRANSFORMER_BASED_WRAP"),
+        (FSDP2.replace("2}", "2, fsdp_reshard_after_forward: FULL_SHARD}"), "write true or false"),
         (FSDP2 + "mixed_precision: bf16", "model.dtype"),
         (FSDP2 + "num_machines: 2", "one machine"),
         (FSDP2 + "num_processes: 4", "execution.processes=2, but"),
