@@ -44,15 +44,15 @@ class Card:
     format: int = FORMAT
 
 
-def save_agent(policy: Policy, card: Card, model: ModelConfig, directory: Path) -> None:
-    """Write the trainable weights and the card."""
+def save_agent(weights: Mapping[str, Tensor], card: Card, model: ModelConfig, directory: Path) -> None:
+    """Write a policy's trainable weights and the card."""
     directory.mkdir(parents=True)
     if card.kind == "lora":
-        save_file({k: v.contiguous() for k, v in peft_names(policy.weights()).items()}, directory / ADAPTER)
-        settings = adapter_config(model.lora, adapter_targets(policy.trainable))
+        save_file({k: v.contiguous() for k, v in peft_names(weights).items()}, directory / ADAPTER)
+        settings = adapter_config(model.lora, adapter_targets(weights))
         (directory / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True))
     else:
-        save_file(policy.weights(), directory / WEIGHTS)
+        save_file(dict(weights), directory / WEIGHTS)
     write_card(card, directory)
 
 

@@ -1,10 +1,9 @@
-"""An update by several processes of this machine, under torchrun: gloo between CPUs, NCCL between GPUs.
+"""An update by several processes of this machine, under `accelerate launch`: gloo between CPUs, NCCL between GPUs.
 
 `python -m tasks.train_together JOB` is what each process runs; a launcher of one's own that sets the same variables
 (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) does as well.
 """
 
-import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -12,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from torch import distributed
+from accelerate import PartialState
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from gtr_core.agent.loading import pick_device
 from gtr_core.compose import build
@@ -21,46 +20,48 @@ from gtr_core.files import read_json, write_json
 from gtr_core.rl.ranks import Ranks
 from tasks.ports import free_port
 from tasks.record import StageRecord
+from tasks.team import Team, team_of
 from tasks.training import Training, train
 
 
-def train_together(work: Training, directory: Path) -> dict[str, float]:
-    """`train` by `execution.processes` processes; where one fails the others are ended.
+def train_together(work: Training, team: Team, directory: Path) -> dict[str, float]:
+    """`train` by a team of processes; where one fails the others are ended.
 
     Raises:
         RuntimeError: with the end of what the processes printed.
     """
     with TemporaryDirectory() as folder:
-        job, result = Path(folder, "job.json"), Path(folder, "metrics.json")
+        job, result, config = (Path(folder, name) for name in ("job.json", "metrics.json", "accelerate.json"))
         write_json(job, {"work": asdict(work), "directory": str(directory), "result": str(result)})
-        count = work.experiment.execution.processes
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-        command += ["--master-addr", "127.0.0.1", "--master-port", str(free_port()), "-m", __name__, str(job)]
+        team.write(config, free_port())
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+        command += ["-m", __name__, str(job)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{count} processes could not train together: {done.stderr.strip()[-2000:]}")
+            raise RuntimeError(f"{team.count} processes could not train together: {done.stderr.strip()[-2000:]}")
         metrics: dict[str, float] = read_json(result)
     return metrics
 
 
+@record  # what goes wrong here is then told by the launcher, last
 def take_part(job: Path) -> None:
     """This process's part of a job."""
     told = read_json(job)
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     work = _training(told["work"])
+    sharded = bool(team_of(work.experiment.execution).fsdp)
     on_gpu = pick_device(work.experiment.model.device).type == "cuda"
+    here = PartialState(cpu=not on_gpu, backend=None if on_gpu else "gloo")
+    ranks = Ranks(here.process_index, here.num_processes, sharded, str(here.device))
     if on_gpu:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-        work = replace(work, experiment=replace(work.experiment, model=replace(work.experiment.model, device=device)))
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+        model = replace(work.experiment.model, device=ranks.device)
+        work = replace(work, experiment=replace(work.experiment, model=model))
     try:
         metrics = train(work, Path(told["directory"]), ranks)
-        if ranks.rank == 0:
+        if here.is_main_process:
             write_json(Path(told["result"]), metrics)
-        distributed.barrier()
+        here.wait_for_everyone()
     finally:
-        distributed.destroy_process_group()
+        here.destroy_process_group()
 
 
 def _training(told: dict[str, Any]) -> Training:

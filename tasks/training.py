@@ -42,6 +42,8 @@ def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, fl
     bench = workbench(work.start, experiment)
     policy = bench.agent(previous)
     critic = load_critic((previous or work.start).directory, experiment, policy)
+    if ranks.sharded:
+        policy.shard()
     trainer = Trainer(policy, critic, experiment.ppo, joint_critic=experiment.critic.kind == "head", ranks=ranks)
     if previous is not None:
         trainer.restore(load_file(previous.directory / OPTIMISER))
@@ -49,15 +51,16 @@ def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, fl
     guidance = read_guidance(experiment, turns, work.guides)
     shuffle = torch_generator("update", experiment.seed, work.iteration)
     metrics, returns = trainer.update(turns, guidance, work.lr, shuffle)
+    weights, moments = policy.weights(), trainer.optimiser_tensors()  # of which every rank has a part
     if ranks.rank != 0:
         return metrics
     if experiment.critic.kind == "probe":
         metrics |= _refit(critic, turns, returns, work.older, work.older_returns, experiment, shuffle)
     kind = "lora" if experiment.model.train == "lora" else "language"
     card = Card("agent", kind, work.start.key, work.iteration, **card_settings(experiment))
-    save_agent(policy, card, experiment.model, directory / "agent")
+    save_agent(weights, card, experiment.model, directory / "agent")
     save_file(critic.tensors(), directory / CRITIC)
-    save_file(trainer.optimiser_tensors(), directory / OPTIMISER)
+    save_file(moments, directory / OPTIMISER)
     save_file({"return_N": returns}, directory / RETURNS)
     return metrics | {"env_steps": float(work.iteration * turns.size)}
 

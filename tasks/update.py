@@ -11,6 +11,7 @@ from tasks.guide import guidance_settings
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.team import team_of
 from tasks.train_together import train_together
 from tasks.training import Training, train
 
@@ -36,7 +37,11 @@ def update(
         rollouts: all so far, oldest first; the last one is trained on, earlier ones serve the critic's refit.
         guides: all so far in the buffer's window.
         updates: all earlier ones, for their value targets.
+
+    Raises:
+        ConfigError: `execution.accelerate` names no file that an update can be trained by.
     """
+    team = team_of(experiment.execution)
     window = experiment.critic.window - 1 if experiment.critic.kind == "probe" else 0
     older = list(rollouts[:-1][-window:]) if window else []
     older_returns = list(updates[-window:]) if window else []
@@ -44,7 +49,7 @@ def update(
     work = Training(experiment, iteration, lr, start, previous, rollouts[-1], list(guides), older, older_returns)
 
     def compute(directory: Path) -> dict[str, float]:
-        return train_together(work, directory) if experiment.execution.processes > 1 else train(work, directory)
+        return train_together(work, team, directory) if team.count > 1 else train(work, directory)
 
     return run_stage(
         store,
@@ -68,7 +73,7 @@ def update(
             "guidance": guidance_settings(experiment),
             "model": to_dict(experiment.model),
             "sampling": to_dict(experiment.sampling),
-            "processes": experiment.execution.processes,  # whose sums are rounded in another order
+            "processes": team.deciding,  # whose sums are rounded in another order
         },
         code=code_version(__name__),
         sources=code_files(__name__),

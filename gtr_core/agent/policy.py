@@ -19,6 +19,7 @@ from gtr_core.agent.head import token_log_probs
 from gtr_core.agent.processor import Reader
 from gtr_core.agent.recompute import layers_recomputed
 from gtr_core.agent.sampling import DrawToken, strip_end
+from gtr_core.agent.sharding import ForwardPass, shard, whole
 from gtr_core.agent.swapping import put_on
 from gtr_core.agent.tokens import banned_ids, end_ids
 from gtr_core.agent.trainable import adapters_off, trainable_parameters
@@ -60,6 +61,7 @@ class Policy:
         self.head: nn.Module = model.get_output_embeddings()
         self.device = next(model.parameters()).device
         self.trainable = trainable_parameters(model, train)
+        self.forward_pass = ForwardPass(self.model)
         self.end_ids = end_ids(model, self.tokenizer)
         self.banned = torch.tensor(banned_ids(model, self.tokenizer, self.end_ids), device=self.device)
         pad = self.tokenizer.pad_token_id
@@ -168,6 +170,11 @@ class Policy:
         Raises:
             NonFiniteError: a logit is NaN or infinite.
         """
+        return Scores(*self.forward_pass(self._score, prompts, answers, temperature or self.sampling.temperature))
+
+    def _score(
+        self, prompts: Sequence[Mapping[str, Tensor]], answers: Sequence[Sequence[int]], temperature: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         reading = self.read(prompts, answers)
         mask = reading.mask_B_R
         logp, entropy = token_log_probs(
@@ -175,16 +182,21 @@ class Policy:
             reading.hidden_B_R_D[mask],
             reading.ids_B_R[mask],
             self.banned,
-            temperature or self.sampling.temperature,
+            temperature,
         )
         zeros = torch.zeros(mask.shape, device=self.device)
-        return Scores(
-            zeros.masked_scatter(mask, logp), mask, zeros.masked_scatter(mask, entropy), reading.hidden_B_R_D[:, 0]
-        )
+        first_B_D = reading.hidden_B_R_D[:, 0].clone()  # FSDP warns of views
+        return zeros.masked_scatter(mask, logp), mask, zeros.masked_scatter(mask, entropy), first_B_D
+
+    def shard(self) -> None:
+        """Share the weights with the other processes, for training only: none can be set any more."""
+        shard(self.forward_pass, self.device)
+        parts = dict(self.model.named_parameters())
+        self.trainable = {name: parts[name] for name in self.trainable}
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the trainable weights, on the CPU."""
-        return {name: p.detach().cpu().clone() for name, p in self.trainable.items()}
+        """A copy of the trainable weights, whole, on the CPU; where they are shared, every process must ask."""
+        return {name: whole(p.detach()).cpu().clone() for name, p in self.trainable.items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Set the trainable weights."""

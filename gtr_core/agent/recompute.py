@@ -14,18 +14,22 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
+def layers_of(model: nn.Module) -> list[GradientCheckpointingLayer]:
+    """All layers of a model, of text and pictures."""
+    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+
+
 def recompute_layers(model: nn.Module) -> None:
-    """Prepare all layers, of text and pictures, to be recomputed inside `layers_recomputed`."""
-    for layer in model.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            layer.gradient_checkpointing = True
-            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    """Prepare all layers to be recomputed inside `layers_recomputed`."""
+    for layer in layers_of(model):
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
 @contextmanager
 def layers_recomputed(model: nn.Module) -> Iterator[None]:
     """Forward passes whose layers are recomputed, if they were prepared for it."""
-    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing]
+    layers = [layer for layer in layers_of(model) if layer.gradient_checkpointing]
     for layer in layers:
         layer.training = True
     try:

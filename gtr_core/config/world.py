@@ -77,7 +77,7 @@ class SlotsConfig:
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """How stages run on this machine; none of it enters a stage's key."""
+    """How stages run on this machine; none of it enters a stage's key but how many processes train an update."""
 
     threads: int = 1  # torch threads a process; a tiny model is fastest with one
     game_workers: int = 0  # processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose
@@ -91,6 +91,7 @@ class ExecutionConfig:
     workers: int = 1  # how many shards or cells it plays at once
     shards: int = 1  # parts, of whole batches, that a rollout or an evaluation is cut into for it
     processes: int = 1  # that train one update together: gradients are summed, equal up to the order of additions
+    accelerate: str = ""  # a file of `accelerate config` that says how; where it has num_processes, that many do
     cluster: str = ""  # address of a running Dask scheduler or Ray head; empty: `workers` processes of this machine
     store: str = ""  # folder or bucket (s3://...) through which machines share stages; empty: GTR_STORE, or none
 

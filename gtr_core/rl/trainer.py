@@ -9,6 +9,7 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
+from gtr_core.agent.sharding import like, whole
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
@@ -71,18 +72,25 @@ class Trainer:
     ) -> None:
         self.policy, self.critic, self.config, self.joint_critic = policy, critic, config, joint_critic
         self.ranks = ranks
-        self.parameters = dict(policy.trainable)
-        if joint_critic:
-            self.parameters |= {f"critic.{n}": p for n, p in critic.named_parameters()}
+        own = {f"critic.{n}": p for n, p in critic.named_parameters()} if joint_critic else {}
+        self.parameters: dict[str, Tensor] = {**policy.trainable, **own}
+        # Two groups, since one kernel cannot step weights that are whole together with weights that are sharded.
+        groups = [list(policy.trainable.values()), list(own.values())]
         self.optimiser = torch.optim.Adam(
-            self.parameters.values(), lr=config.lr, betas=(0.9, config.adam_beta2), eps=config.adam_eps
+            [{"params": group} for group in groups if group],
+            lr=config.lr,
+            betas=(0.9, config.adam_beta2),
+            eps=config.adam_eps,
         )
 
     def optimiser_tensors(self) -> dict[str, Tensor]:
-        """Adam's moments and step counts by parameter name, for an exact resume."""
+        """Adam's moments and step counts by parameter name, for an exact resume by any number of ranks.
+
+        Whole ones; where the policy is sharded, every rank must ask.
+        """
         state = self.optimiser.state
         return {
-            f"{name}#{key}": torch.as_tensor(value).detach().cpu().clone()
+            f"{name}#{key}": whole(torch.as_tensor(value).detach()).cpu().clone()
             for name, p in self.parameters.items()
             for key, value in state.get(p, {}).items()
         }
@@ -92,7 +100,7 @@ class Trainer:
         for name, p in self.parameters.items():
             found = {k.split("#")[1]: v for k, v in tensors.items() if k.split("#")[0] == name}
             if found:
-                self.optimiser.state[p] = {k: v.clone() if k == "step" else v.to(p) for k, v in found.items()}
+                self.optimiser.state[p] = {k: v.clone() if k == "step" else like(v, p) for k, v in found.items()}
 
     def update(
         self, rollout: Rollout, guidance: Guidance, lr: float, shuffle: torch.Generator
@@ -151,7 +159,7 @@ class Trainer:
         statistics = Statistics()
         divergence, error, largest = 0.0, 0.0, 0.0
         self.optimiser.zero_grad()
-        for micro in self.ranks.share(minibatch.split(config.microbatch)):
+        for micro, counts in self.ranks.share(minibatch.split(config.microbatch)):
             index = micro.tolist()
             prompts = [self.policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in index]
             scores = self.policy.score(prompts, [rollout.answers_N[n] for n in index])
@@ -172,9 +180,12 @@ class Trainer:
                 before, wanted = rollout.value_T_E.flatten()[micro].to(device), aim.return_N[micro].to(device)
                 value_part = value_loss(value, before, wanted, config.value_clip)
                 loss = loss + config.value_coef * value_part / len(minibatch)
-                statistics.add("ppo/value_loss", float(value_part.detach()), len(index))
+                if counts:
+                    statistics.add("ppo/value_loss", float(value_part.detach()), len(index))
             _finite(loss, "the PPO loss")
-            loss.backward()
+            (loss * counts).backward()
+            if not counts:
+                continue
             change = (old - scores.logp_B_R.detach()) * scores.mask_B_R
             divergence += float((torch.expm1(-change) + change).sum())
             if policy_part.ratio.numel():
@@ -211,23 +222,21 @@ class Trainer:
         drawn = torch.randint(len(guidance.lessons), (count,), generator=shuffle)
         tokens = sum(taught_tokens(guidance.lessons[i]) for i in drawn.tolist())
         own = statistics if self.ranks.count == 1 else Statistics()
-        for micro in self.ranks.share(drawn.split(self.config.microbatch)):
-            loss = imitation_loss(self.policy, [guidance.lessons[i] for i in micro.tolist()])
-            own.add(
-                "guidance/sft_loss",
-                float(loss.detach()),
-                sum(taught_tokens(guidance.lessons[i]) for i in micro.tolist()),
-            )
+        for micro, counts in self.ranks.share(drawn.split(self.config.microbatch)):
+            lessons = [guidance.lessons[i] for i in micro.tolist()]
+            loss = imitation_loss(self.policy, lessons)
             part = guidance.sft_weight * loss / max(tokens, 1)
             _finite(part, "the imitation loss")
-            part.backward()
+            (part * counts).backward()
+            if counts:
+                own.add("guidance/sft_loss", float(loss.detach()), sum(map(taught_tokens, lessons)))
         if own is not statistics:
             for sums in self.ranks.gather(own.sums):
                 statistics.join(Statistics(sums))
 
     def _step(self, statistics: Statistics) -> None:
         self.ranks.sum_gradients(self.parameters.values())
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
+        norm = self.ranks.clip_gradients(self.parameters.values(), self.config.max_grad_norm)
         _finite(norm, "the gradient norm")
         statistics.add("ppo/grad_norm", float(norm), 1)
         self.optimiser.step()

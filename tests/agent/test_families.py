@@ -193,7 +193,7 @@ def test_an_adapter_comes_back_and_peft_reads_it_alike(family: str, settings: Lo
     answers = sampled(policy)
     model = ModelConfig(train="lora", device="cpu", lora=settings)
     card = Card("agent", "lora", "key", 1, {"id": "gtr/NumberLine-v0"}, {}, {})
-    save_agent(policy, card, model, tmp_path / "agent")
+    save_agent(policy.weights(), card, model, tmp_path / "agent")
     fresh = family_policy(family, seed=5, lora=settings)
     become(fresh, tmp_path / "agent")
     assert torch.equal(logp(fresh, answers), logp(policy, answers))

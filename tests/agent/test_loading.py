@@ -84,7 +84,7 @@ def test_fresh_adapters_change_nothing_and_depend_on_the_seed_only() -> None:
 def test_adapters_come_back_bit_for_bit_and_in_pefts_own_format(tmp_path: Path) -> None:
     policy = small_policy("lora")
     stir(policy)
-    save_agent(policy, card("agent", "lora"), LORA, tmp_path / "agent")
+    save_agent(policy.weights(), card("agent", "lora"), LORA, tmp_path / "agent")
     fresh = small_policy("lora", seed=5)
     become(fresh, tmp_path / "agent")
     assert hexes(fresh.weights()) == hexes(policy.weights())
@@ -100,7 +100,7 @@ def test_adapters_come_back_bit_for_bit_and_in_pefts_own_format(tmp_path: Path) 
 def test_language_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
     policy = small_policy()
     stir(policy)
-    save_agent(policy, card("agent", "language"), ModelConfig(), tmp_path / "agent")
+    save_agent(policy.weights(), card("agent", "language"), ModelConfig(), tmp_path / "agent")
     fresh = small_policy()
     become(fresh, tmp_path / "agent")
     assert torch.equal(scored(fresh).detach(), scored(policy).detach())
@@ -124,7 +124,7 @@ def test_an_adapted_agent_becomes_a_dense_teacher_whatever_it_was(tmp_path: Path
 
 def test_a_checkpoint_is_safetensors_and_json_only(tmp_path: Path) -> None:
     for train in ("language", "lora"):
-        save_agent(small_policy(train), card("agent", train), LORA, tmp_path / train)
+        save_agent(small_policy(train).weights(), card("agent", train), LORA, tmp_path / train)
     save_base(small_policy(), tmp_path / "base")
     assert {p.suffix for p in tmp_path.rglob("*") if p.is_file()} <= {".safetensors", ".json", ".jinja"}
     stored = load_file(tmp_path / "lora" / "adapter_model.safetensors")

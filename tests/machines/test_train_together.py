@@ -1,46 +1,100 @@
-"""Two processes that share each minibatch end where one process does."""
+"""Two processes that share each minibatch end where one process does, holding the whole model each or a half."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
-from gtr_core.config import Experiment, PPOConfig
+from gtr_core.config import Experiment, LoraSettings, ModelConfig, PPOConfig
+from tasks.guide import guide
+from tasks.record import StageRecord
 from tasks.rollout import rollout
 from tasks.store import StageStore
 from tasks.update import update
 from tests.machines.made import experiment, start
 from tests.rl.learner import distance
 
+# The last minibatch of an epoch is a single turn, of which the second rank has no share.
 PPO = PPOConfig(epochs=2, minibatch=14, microbatch=2, lr=1e-3, max_grad_norm=1.0)
+FSDP = str(Path(__file__).resolve().parents[2] / "configs" / "accelerate" / "fsdp.yaml")
+ALONE = replace(experiment(), method="ppo", ppo=PPO)
 
 
-def trained(folder: Path, settings: Experiment, steps: int = 2) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def by_two(settings: Experiment, accelerate: str = "") -> Experiment:
+    return replace(settings, execution=replace(settings.execution, processes=2, accelerate=accelerate))
+
+
+@dataclass(frozen=True)
+class State:
+    """What an update leaves behind."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]  # Adam's, by kind
+    metrics: dict[str, float]
+
+
+def trained(folder: Path, *steps: Experiment) -> list[State]:
+    """The state after each update; each is set up as a step says."""
     store = StageStore(folder)
-    begin, agent, played, updates = start(store), None, [], []
-    for k in range(1, steps + 1):
-        played.append(rollout(store, settings, k, begin, None))
-        agent = update(store, settings, k, begin, agent, played, [], list(updates))
-        updates.append(agent)
-    assert agent is not None
-    weights = load_file(next((agent.directory / "agent").glob("*.safetensors")))
-    return weights | load_file(agent.directory / "critic.safetensors"), agent.metrics
+    begin, played, guides, updates = start(store), [], [], []
+    for k, settings in enumerate(steps, 1):
+        played.append(rollout(store, settings, k, begin, updates[-1] if updates else None))
+        if settings.guide != "none":
+            guides.append(guide(store, settings, k, begin, played[-1], None))
+        updates.append(update(store, settings, k, begin, updates[-1] if updates else None, played, guides, updates))
+    return [state(record) for record in updates]
+
+
+def state(record: StageRecord) -> State:
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in load_file(record.directory / "optimizer.safetensors").items():
+        parameter, kind = name.split("#")
+        moments.setdefault(kind, {})[parameter] = tensor
+    weights = load_file(next((record.directory / "agent").glob("*.safetensors")))
+    return State(weights | load_file(record.directory / "critic.safetensors"), moments, record.metrics)
+
+
+def assert_alike(found: Sequence[State], expected: Sequence[State]) -> None:
+    """Within fp32's grain, as shares of the largest entry: weights 1e-5, Adam's moments 1e-4."""
+    for two, one in zip(found, expected, strict=True):
+        assert distance(one.weights, two.weights) < 1e-5
+        assert one.moments.keys() == two.moments.keys() == {"step", "exp_avg", "exp_avg_sq"}
+        assert distance(one.moments["step"], two.moments["step"]) == 0
+        assert all(distance(moment, two.moments[kind]) < 1e-4 for kind, moment in one.moments.items())
+        assert one.metrics.keys() == two.metrics.keys()
+        for name, value in one.metrics.items():
+            assert two.metrics[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+
+
+@pytest.fixture(scope="module")
+def by_one(tmp_path_factory: pytest.TempPathFactory) -> list[State]:
+    """Three updates, gradients clipped, a critic's head trained along."""
+    return trained(tmp_path_factory.mktemp("one"), ALONE, ALONE, ALONE)
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Two updates, gradients clipped, a critic's head trained along: equal within fp32's grain.
+def test_two_processes_train_what_one_does(tmp_path: Path, by_one: list[State]) -> None:
+    assert_alike(trained(tmp_path, by_two(ALONE), by_two(ALONE)), by_one[:2])
+    assert distance(by_one[0].weights, by_one[1].weights) > 1e-4, "an update moves the weights by more than that"
 
-    The last minibatch of an epoch is a single turn, of which the second rank has no share.
-    """
-    alone = replace(experiment(), method="ppo", ppo=PPO)
-    together = replace(experiment(processes=2), method="ppo", ppo=PPO)
-    (one, told), (two, told_by_two) = trained(tmp_path / "one", alone), trained(tmp_path / "two", together)
-    (begun, _) = trained(tmp_path / "one", alone, steps=1)
-    assert distance(one, two) < 1e-5
-    assert distance(begun, one) > 1e-4, "an update moves the weights by more than that"
-    assert told.keys() == told_by_two.keys()
-    for name, value in told.items():
-        assert told_by_two[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+
+@pytest.mark.slow
+def test_two_processes_with_half_of_every_weight_train_what_one_does(tmp_path: Path, by_one: list[State]) -> None:
+    """The second update goes on from moments that were put together; the third is one process's again."""
+    halves = by_two(ALONE, FSDP)
+    assert_alike(trained(tmp_path, halves, halves, ALONE), by_one)
+
+
+@pytest.mark.slow
+def test_half_of_every_adapter_is_trained_along_with_lessons(tmp_path: Path) -> None:
+    """fp32 adapters in a bf16 model whose layers are recomputed, with imitation and clipping."""
+    model = ModelConfig(
+        "made", "lora", "bfloat16", device="cpu", gradient_checkpointing=True, lora=LoraSettings(rank=4, alpha=8.0)
+    )
+    alone = replace(ALONE, method="turbo_sft", model=model)
+    one = trained(tmp_path / "one", alone)
+    assert one[0].metrics["guidance/sft_loss"] > 0
+    assert_alike(trained(tmp_path / "two", by_two(alone, FSDP)), one)

@@ -54,7 +54,7 @@ class Made:
         policy = small_policy(model.train)
         stir(policy, seed=k, scale=scale)
         card = Card("agent", model.train, self.start.key, k, **card_settings(self.experiment))
-        save_agent(policy, card, model, directory / "agent")
+        save_agent(policy.weights(), card, model, directory / "agent")
         return {}
 
     def merge(self, k: int, last: StageRecord | None = None, **settings: object) -> StageRecord:

@@ -114,7 +114,7 @@ def test_a_start_that_is_not_at_hand_comes_from_the_store_that_it_was_registered
         assert registered is not None
         ids.add(registered.model_id)
     assert len(ids) == 1, "one start of two runs is stored once"
-    save_agent(policy, card(start.key), ModelConfig(train="language"), elsewhere / "model")
+    save_agent(policy.weights(), card(start.key), ModelConfig(train="language"), elsewhere / "model")
     shutil.rmtree(workspace / "store")
     seen = make(ENV.id, **ENV.kwargs).reset(0)
     told = _load_pyfunc(str(elsewhere / "model")).predict(
@@ -125,7 +125,7 @@ def test_a_start_that_is_not_at_hand_comes_from_the_store_that_it_was_registered
 
 
 def test_a_model_whose_bytes_or_start_are_gone_is_one_sentence(policy: Policy, elsewhere: Path) -> None:
-    save_agent(policy, card("ab" * 32), ModelConfig(train="language"), elsewhere / "model")
+    save_agent(policy.weights(), card("ab" * 32), ModelConfig(train="language"), elsewhere / "model")
     with pytest.raises(UserError, match=r"The start of this checkpoint is missing.*set GTR_HOME"):
         _load_pyfunc(str(elsewhere / "model"))
     (elsewhere / "model" / "weights.safetensors").unlink()

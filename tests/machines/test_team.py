@@ -1,0 +1,85 @@
+"""What accelerate's config files can ask of an update, and what they cannot: one sentence each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gtr_core.config import ConfigError, ExecutionConfig
+from tasks.store import StageStore
+from tasks.team import Team, team_of
+from tasks.update import update
+from tests.machines.made import experiment, start
+
+SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "accelerate" / "fsdp.yaml"
+FSDP2 = "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n"
+
+
+def asked(folder: Path, text: str, processes: int = 2) -> Team:
+    path = folder / "accelerate.yaml"
+    path.write_text(text)
+    return team_of(ExecutionConfig(processes=processes, accelerate=str(path)))
+
+
+def test_without_a_file_each_process_holds_the_whole_model() -> None:
+    assert [team_of(ExecutionConfig(processes=n)).deciding for n in (1, 2)] == [1, 2]
+
+
+@pytest.mark.parametrize(("processes", "count"), [(1, 4), (4, 4)])
+def test_a_file_says_how_many_where_it_says_so(tmp_path: Path, processes: int, count: int) -> None:
+    assert asked(tmp_path, FSDP2 + "num_processes: 4", processes).count == count
+    assert asked(tmp_path, "distributed_type: MULTI_CPU\nnum_processes: 4", processes).deciding == count
+
+
+def test_what_decides_is_in_the_key_and_what_does_not_is_not(tmp_path: Path) -> None:
+    plain, again = asked(tmp_path, FSDP2), asked(tmp_path, "# how\n" + FSDP2 + "debug: true")
+    assert plain.deciding == again.deciding == {"count": 2, "fsdp": {"version": 2}}
+    other = asked(tmp_path, FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: NO_WRAP}"))
+    assert other.deciding != plain.deciding != asked(tmp_path, FSDP2, 3).deciding
+
+
+def test_accelerate_is_told_what_the_file_says(tmp_path: Path) -> None:
+    team_of(ExecutionConfig(processes=3, accelerate=str(SHIPPED))).write(tmp_path / "told.json", 1234)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert (told["num_processes"], told["main_process_port"], told["distributed_type"]) == (3, 1234, "FSDP")
+    assert told["fsdp_config"]["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2}", "use FSDP"),
+        ("distributed_type: FSDP\nfsdp_config: {}", "fsdp_version: 2"),
+        ("distributed_type: FSDP\nfsdp_config: {fsdp_version: 1}", "fsdp_version: 2"),
+        (FSDP2.replace("2}", "2, fsdp_offload_params: true}"), "fsdp_offload_params"),
+        (FSDP2.replace("2}", "2, activation_checkpointing: true}"), "model.gradient_checkpointing=true"),
+        (FSDP2.replace("2}", "2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP}"), "write TRANSFORMER_BASED_WRAP"),
+        (FSDP2.replace("2}", "2, fsdp_reshard_after_forward: FULL_SHARD}"), "write true or false"),
+        (FSDP2 + "mixed_precision: bf16", "model.dtype"),
+        (FSDP2 + "num_machines: 2", "one machine"),
+        (FSDP2 + "num_processes: 4", "execution.processes=2, but"),
+        (FSDP2 + "parallelism_config: {parallelism_config_tp_size: 2}", "parallelism_config"),
+        (FSDP2 + "num_proceses: 4", "num_proceses"),
+        ("distributed_type: 'NO'", "execution.processes=2, but"),
+        ("distributed_type: MEGATRON_LM", "MEGATRON_LM"),
+        ("distributed_type: [", "no config of accelerate's"),
+        ("- 1", "no config of accelerate's"),
+        ("mixed_precision: 'no'", "distributed_type"),
+        ("compute_environment: AMAZON_SAGEMAKER", "no config of accelerate's"),
+    ],
+)
+def test_what_no_update_can_do_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        asked(tmp_path, text)
+    assert words in str(refused.value) and "accelerate.yaml" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_one_process_has_nothing_to_share() -> None:
+    with pytest.raises(ConfigError, match=r"set execution\.processes=2 or more"):
+        team_of(ExecutionConfig(accelerate=str(SHIPPED)))
+
+
+def test_a_missing_file_is_refused_when_the_update_is_planned(tmp_path: Path) -> None:
+    store, settings = StageStore(tmp_path), experiment(processes=2, accelerate="nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"execution.accelerate=nowhere.yaml: there is no such file\."):
+        update(store.planning(), settings, 1, start(store), None, [], [], [])
