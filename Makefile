@@ -18,7 +18,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
-demo: setup  ## compare ppo, turbo_sft and turbo_kl on this machine (about 12 minutes on 2 cores)
+demo: setup  ## compare ppo, turbo_sft and turbo_kl on this machine (about 13 minutes on 2 cores)
 	$(BIN)/gtr demo
 
 test: setup  ## run all tests
