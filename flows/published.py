@@ -30,8 +30,8 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
     on = EvaluationSet.read(record)
     evaluated = _evaluated(record, by_key)
     tracker.deliver(record, evaluates=evaluated, on=on)
-    if on.context == "test" and run.experiment.tracking.episodes:
-        _show_episodes(tracker, run, record)
+    if run.experiment.tracking.episodes:
+        _show_episodes(tracker, run, record, on)
     if evaluated is not None and evaluated.stage in MODELS and on.context == "validation":
         success = record.metrics[f"{MODELS[evaluated.stage]}/success_rate"]
         step = int(evaluated.metrics["env_steps"])
@@ -70,16 +70,21 @@ def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_ke
     )
 
 
-def _show_episodes(tracker: Tracker, run: Run, record: StageRecord) -> None:
-    """The first episodes of a final evaluation, as the artifacts `episodes/<who>.html` and `.csv`; made once."""
+def _show_episodes(tracker: Tracker, run: Run, record: StageRecord, on: EvaluationSet) -> None:
+    """The first episodes of an evaluation, as artifacts that are made once.
+
+    `episodes/<who>.html` and `.csv` of the final ones, `episodes/<who>-<iteration>.html` and `.csv` of those before.
+    """
     who = str(read_json(record.directory / MANIFEST)["config"]["who"])
+    name = who if on.context == "test" else f"{who}-{record.iteration or 0}"
     folder = run.directory / "episodes"
-    if not (folder / f"{who}.csv").exists():
+    if not (folder / f"{name}.csv").exists():
         played = sampled_episodes(record, run.experiment.tracking.episodes)
-        write_samples(played, f"{run.name}: {who}", folder, who)
-    tracker.log_artifact(folder)
+        write_samples(played, f"{run.name}: {name}", folder, name)
+    for made in (f"{name}.html", f"{name}.csv"):
+        tracker.log_artifact(folder / made, "episodes")
     if run.experiment.tracking.traces:
-        tracker.log_traces(folder / f"{who}.csv", f"{run.key}:{who}")
+        tracker.log_traces(folder / f"{name}.csv", f"{run.key}:{name}")
 
 
 def _trained_on(record: StageRecord, by_key: Mapping[str, StageRecord]) -> list[str]:

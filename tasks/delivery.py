@@ -49,11 +49,7 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
         case "traces":
             log_traces(client, run, Path(message["path"]), message["of"])
         case "artifact":
-            path = Path(message["path"])
-            if path.is_dir():
-                client.log_artifacts(run_id, str(path), path.name)
-            else:
-                client.log_artifact(run_id, str(path))
+            client.log_artifact(run_id, message["path"], message["under"] or None)
         case "finish":
             client.set_terminated(run_id, message["status"])
     return None

@@ -149,9 +149,10 @@ class Tracker:
         found = self._outbox().delivered.get(model_message(record.key))
         return RegisteredVersion(**found) if found else None
 
-    def log_artifact(self, path: Path) -> None:
-        """Copy the file or directory into the run's artifacts; a later one of the same name replaces it."""
-        self._send({"id": f"artifact:{path.name}", "kind": "artifact", "path": str(path.absolute())})
+    def log_artifact(self, path: Path, under: str = "") -> None:
+        """Copy the file into a folder of the run's artifacts; a later one of the same name replaces it."""
+        where = {"path": str(path.absolute()), "under": under}
+        self._send({"id": f"artifact:{Path(under, path.name)}", "kind": "artifact", **where})
 
     def log_traces(self, table: Path, of: str) -> None:
         """Trace the episodes of a table of `tasks.samples`, once; `of` names them apart from any other run's."""

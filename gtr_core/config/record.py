@@ -28,7 +28,7 @@ class RetentionConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """What MLflow gets of the final evaluation's episodes. None of it enters a stage's key."""
+    """What MLflow gets of the episodes of every evaluation. None of it enters a stage's key."""
 
     episodes: int = 4  # of each policy, on an HTML page and in a table; 0 for none
     traces: bool = False  # the same episodes as MLflow traces, a span a turn

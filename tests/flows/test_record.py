@@ -130,3 +130,13 @@ def test_a_start_can_be_played_as_any_model(kl_run: Finished) -> None:
     for start in (f"{kl_run.record['name']}:start", "models:/gtr-start-cards3/1"):
         told = last_line(gtr(kl_run.home, "eval", start, "--episodes", "6", "--json"))
         assert told["figures"]["success_rate"] == kl_run.record["metrics"]["final_start/greedy_success_rate"]
+
+
+def test_every_evaluation_leaves_a_few_episodes_to_look_at(kl_run: Finished) -> None:
+    mlflow, run_id = client(kl_run), kl_run.record["mlflow_run_id"]
+    names = {Path(found.path).name for found in mlflow.list_artifacts(run_id, "episodes")}
+    during = {"start-0", *(f"{who}-{k}" for who in ("agent", "teacher", "mean") for k in (1, 2))}
+    final = {"start", "agent", "best", "teacher", "mean"}
+    assert names == {f"{name}.{suffix}" for name in during | final for suffix in ("html", "csv")}
+    page = Path(mlflow.download_artifacts(run_id, "episodes/agent-1.html")).read_text()
+    assert page.count("data:image/png;base64,") >= 4, "four episodes of a turn or more"
