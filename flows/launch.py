@@ -123,8 +123,7 @@ def log_provenance(run: Run, tracker: Tracker, facts: Mapping[str, Any]) -> None
     config, environment = run.directory / "config.yaml", run.directory / "environment.json"
     config.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(run.experiment))))
     write_json(environment, facts)
-    for path in (config, environment):
-        tracker.log_artifact(path)
+    tracker.log_artifacts(config, environment)
 
 
 def open_tracker(run: Run, facts: Mapping[str, str] | None = None, *, running: bool = True) -> Tracker:

@@ -81,8 +81,7 @@ def _show_episodes(tracker: Tracker, run: Run, record: StageRecord, on: Evaluati
     if not (folder / f"{name}.csv").exists():
         played = sampled_episodes(record, run.experiment.tracking.episodes)
         write_samples(played, f"{run.name}: {name}", folder, name)
-    for made in (f"{name}.html", f"{name}.csv"):
-        tracker.log_artifact(folder / made, "episodes")
+    tracker.log_artifacts(folder / f"{name}.html", folder / f"{name}.csv", under="episodes")
     if run.experiment.tracking.traces:
         tracker.log_traces(folder / f"{name}.csv", f"{run.key}:{name}")
 

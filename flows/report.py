@@ -22,7 +22,7 @@ def write_report(found: Comparison, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(found, _link(trackers)))
     for tracker in trackers:
-        tracker.log_artifact(out)
+        tracker.log_artifacts(out)
     return out.absolute()
 
 

@@ -48,8 +48,9 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
                 _note_set(client, run_id, EvaluationSet(**message["set"]))
         case "traces":
             log_traces(client, run, Path(message["path"]), message["of"])
-        case "artifact":
-            client.log_artifact(run_id, message["path"], message["under"] or None)
+        case "artifacts":
+            for path in message["paths"]:
+                client.log_artifact(run_id, path, message["under"] or None)
         case "finish":
             client.set_terminated(run_id, message["status"])
     return None

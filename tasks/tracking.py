@@ -149,10 +149,11 @@ class Tracker:
         found = self._outbox().delivered.get(model_message(record.key))
         return RegisteredVersion(**found) if found else None
 
-    def log_artifact(self, path: Path, under: str = "") -> None:
-        """Copy the file into a folder of the run's artifacts; a later one of the same name replaces it."""
-        where = {"path": str(path.absolute()), "under": under}
-        self._send({"id": f"artifact:{Path(under, path.name)}", "kind": "artifact", **where})
+    def log_artifacts(self, *paths: Path, under: str = "") -> None:
+        """Copy files into a folder of the run's artifacts; later ones of the same names replace them."""
+        names = ",".join(path.name for path in paths)
+        files = [str(path.absolute()) for path in paths]
+        self._send({"id": f"artifacts:{under}/{names}", "kind": "artifacts", "paths": files, "under": under})
 
     def log_traces(self, table: Path, of: str) -> None:
         """Trace the episodes of a table of `tasks.samples`, once; `of` names them apart from any other run's."""

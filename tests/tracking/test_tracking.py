@@ -150,7 +150,7 @@ def test_artifacts_are_in_the_workspace(workspace: Path, tmp_path: Path) -> None
     run = tracker(workspace)
     for text in ("old", "new"):
         report.write_text(text)
-        run.log_artifact(report)
+        run.log_artifacts(report)
     assert run.pending == 0
     assert [path.read_text() for path in (workspace / "mlartifacts").rglob("report.html")] == ["new"]
 
