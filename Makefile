@@ -6,10 +6,10 @@ EXTRAS ?= dev
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-long check clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(BIN)/.ready  ## make the environment in .venv
 
@@ -21,8 +21,11 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 demo: setup  ## compare ppo, turbo_sft and turbo_kl on this machine (about 13 minutes on 2 cores)
 	$(BIN)/gtr demo
 
-test: setup  ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: setup  ## run the tests (about 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long"
+
+test-long: setup  ## run the long tests: whole sweeps, full disks, browsers (about 10 minutes more)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m long
 
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ from tests.browser.conftest import SLOW_MS, Workspace
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 METRIC = "agent/distinct_2"  # among the first: further down the table draws rows only as one scrolls
 
 

@@ -15,7 +15,7 @@ from flows.journal import read_events
 from tests.flows.conftest import ROOT, SMALL, environment, gtr, last_line
 from tests.reporting.made import fetches_nothing
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 DEMO = [*SMALL, "iterations=1", "warm_start.steps=4", "warm_start.stop_at=4"]
 
 

@@ -55,7 +55,7 @@ def wait_until(met: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_cells_submitted_twice_run_once_and_a_cancelled_one_goes_on(
     kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

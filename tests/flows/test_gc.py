@@ -192,7 +192,7 @@ def digests(home: Path) -> dict[str, str]:
     return {str(p.relative_to(home)): sha256_file(p) for p in (home / "store").rglob("*.safetensors")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_bytes(
     kl_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -17,7 +17,7 @@ from gtr_core.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr, last_line
 from tests.flows.made import branched
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 SWEEP = f"""
 base: {config("kl")}
 set: {{{", ".join(s.replace("=", ": ") for s in SMALL[1:])}, iterations: 1}}

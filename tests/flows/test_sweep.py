@@ -19,7 +19,7 @@ axes: {{method: [ppo, turbo_sft]}}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_failed_cell_stops_no_other_and_is_retried_alone(kl_run: Finished, tmp_path: Path) -> None:
     """The kinds of stages that both need are computed once; a sweep that is complete computes nothing."""
@@ -54,7 +54,7 @@ def test_a_failed_cell_stops_no_other_and_is_retried_alone(kl_run: Finished, tmp
     assert {(run.data.tags["gtr.sweep"], run.info.status) for run in found} == {("methods", "FINISHED")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_run_that_was_there_before_belongs_to_every_sweep_that_names_it(kl_run: Finished, tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{kl_run.home}/mlflow.db")

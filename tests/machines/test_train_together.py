@@ -81,14 +81,14 @@ def test_two_processes_train_what_one_does(tmp_path: Path, by_one: list[State]) 
     assert distance(by_one[0].weights, by_one[1].weights) > 1e-4, "an update moves the weights by more than that"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_with_half_of_every_weight_train_what_one_does(tmp_path: Path, by_one: list[State]) -> None:
     """The second update goes on from moments that were put together; the third is one process's again."""
     halves = by_two(ALONE, FSDP)
     assert_alike(trained(tmp_path, halves, halves, ALONE), by_one)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_half_of_every_adapter_is_trained_along_with_lessons(tmp_path: Path) -> None:
     """fp32 adapters in a bf16 model whose layers are recomputed, with imitation and clipping."""
     model = ModelConfig(

@@ -11,7 +11,7 @@ import pytest
 from flows.journal import read_events
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # of a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # of a busy machine
 
 SIZE = "64m"  # a small run takes half of it
 

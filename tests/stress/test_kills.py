@@ -20,17 +20,13 @@ from flows.journal import read_events
 from gtr_core.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
 
-KILLS, SEED = int(os.environ.get("GTR_KILLS", "0")), int(os.environ.get("GTR_KILLS_SEED", "1"))
+KILLS, SEED = int(os.environ.get("GTR_KILLS", "3")), int(os.environ.get("GTR_KILLS_SEED", "1"))
 VICTIMS = ("process group", "run", "stage process", "server", "server's supervisor")
 SPREAD_S = 1.5  # of a kill after the stage before it has ended; most stages of so small a run are shorter
 START_S = 12.0  # about what a run takes until its first stage, and in which one kill of five falls
 MEASURED = ("time/", "cost/")  # metrics that no two runs have alike
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200 + 180 * KILLS),
-    pytest.mark.skipif(not KILLS, reason="minutes a kill: set GTR_KILLS=20 to run it"),
-]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200 + 180 * KILLS)]
 
 
 class Attempt:

@@ -12,7 +12,7 @@ import pytest
 from gtr_core.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # of a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # of a busy machine
 
 PROCESS = ["execution.isolation=process", "execution.slots.cpu=1"]
 

@@ -121,7 +121,7 @@ def test_a_real_game_is_played_alike(real_games: Path, index: int) -> None:
     assert play_at_random(path, steps=5, seed=index, opening=json.loads(path.read_text())["walkthrough"]) > 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_real_games_are_played_alike(real_games: Path) -> None:
     for seed, path in enumerate(sorted(real_games.rglob("game.tw-pddl"))[:30]):
         assert play_at_random(path, steps=40, seed=seed, opening=json.loads(path.read_text())["walkthrough"]) > 40
