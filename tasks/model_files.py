@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 
 from gtr_core.files import read_json
+from tasks.metrics import METRICS
 from tasks.mlmodel import write_mlmodel
 from tasks.record import Output, StageRecord
 
@@ -20,9 +21,10 @@ _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 def files_under(record: StageRecord, directory: str) -> dict[str, Output]:
-    """The stage's files under `directory`, by path inside it."""
+    """The stage's files under `directory`, by path inside it; without its figures, which have the time in them."""
     prefix = f"{directory.strip('/')}/" if directory else ""
-    return {name.removeprefix(prefix): out for name, out in record.outputs.items() if name.startswith(prefix)}
+    files = {name: out for name, out in record.outputs.items() if name != METRICS}
+    return {name.removeprefix(prefix): out for name, out in files.items() if name.startswith(prefix)}
 
 
 def directory_sha256(record: StageRecord, directory: str = "") -> str:

@@ -112,9 +112,7 @@ def test_a_models_directory_holds_no_code_and_no_pickle(kl_run: Finished) -> Non
         flavors = yaml.safe_load(path.read_text())["flavors"]
         assert list(flavors) == ["python_function"] and flavors["python_function"]["loader_module"] == "tasks.pyfunc"
         suffixes = {p.suffix for p in path.parent.rglob("*") if p.is_file()}
-        assert suffixes <= {"", ".json", ".jsonl", ".safetensors", ".jinja"}, (
-            "a start has its chat template and figures"
-        )
+        assert suffixes <= {"", ".json", ".safetensors", ".jinja"}, "a start has its chat template"
 
 
 def test_eval_takes_alias_version_and_model_id(kl_run: Finished) -> None:
