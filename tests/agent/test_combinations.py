@@ -17,7 +17,7 @@ from tasks.store import StageStore
 from tasks.update import update
 from tasks.warm_start import warm_start
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ALFWORLD = "gtr/ALFWorld-v0"
 
