@@ -15,12 +15,17 @@ from tasks.store import PlanningStore, StageStore
 from tasks.update import update
 from tasks.warm_start import Report, warm_start
 
+Awaited = Callable[[], StageRecord]  # waits for a record if need be
+
 
 class Perform(Protocol):
     """Has a stage function give its record, under a readable name."""
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
         """`function(*arguments)`, and whatever telling of it there is to do."""
+
+    def beside(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> Awaited:
+        """The same for a stage that may be computed while the next ones are."""
 
 
 def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
@@ -33,14 +38,17 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
     guides: list[StageRecord] = []
     updates: list[StageRecord] = []
     candidates: list[StageRecord] = []
-    curve: list[StageRecord] = []
+    curve: list[Awaited] = []
     method = first.method
 
-    def judge(name: str, experiment: Experiment, k: int, who: str, model: Model, split: str) -> StageRecord:
-        return stage(f"evaluate-{name}", evaluate, store, start, Evaluation(experiment, k, who, model, split))
+    def validate(name: str, experiment: Experiment, k: int, who: str, model: Model) -> Awaited:
+        return stage.beside(f"evaluate-{name}", evaluate, store, start, Evaluation(experiment, k, who, model, "valid"))
+
+    def test(who: str, k: int, model: Model) -> StageRecord:
+        return stage(f"evaluate-final-{who}", evaluate, store, start, Evaluation(final, k, who, model, "test"))
 
     if final.evaluation.controls:
-        judge("0-start", first, 0, "start", None, "valid")
+        validate("0-start", first, 0, "start", None)
     for k in range(1, final.iterations + 1):
         experiment = run.at(k)
         if experiment.method != method:  # a fork: what guided another method cannot guide this one
@@ -57,20 +65,21 @@ def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
             teacher = stage(f"merge-{k}", merge, store, experiment, k, start, updates, teacher)
         if k % experiment.evaluation.every == 0:
             candidates.append(agent)
-            curve.append(judge(f"{k}-agent", experiment, k, "agent", agent, "valid"))
+            curve.append(validate(f"{k}-agent", experiment, k, "agent", agent))
             if merged:
-                judge(f"{k}-teacher", experiment, k, "teacher", teacher, "valid")
+                validate(f"{k}-teacher", experiment, k, "teacher", teacher)
             if experiment.evaluation.controls:
-                judge(f"{k}-mean", experiment, k, "mean", list(updates), "valid")
+                validate(f"{k}-mean", experiment, k, "mean", list(updates))
     last = final.iterations
     average = stage("mean", mean, store, final, last, start, updates)
-    judge("final-start", final, 0, "start", None, "test")
-    ended = judge("final-agent", final, last, "agent", agent, "test")
+    test("start", 0, None)
+    ended = test("agent", last, agent)
     if candidates:
-        stage("evaluate-final-best", evaluate_best, store, final, start, candidates, curve, ended)
+        validated = [point() for point in curve]
+        stage("evaluate-final-best", evaluate_best, store, final, start, candidates, validated, ended)
     if teacher is not None:
-        judge("final-teacher", final, last, "teacher", teacher, "test")
-    judge("final-mean", final, last, "mean", average, "test")
+        test("teacher", last, teacher)
+    test("mean", last, average)
 
 
 def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:
@@ -78,11 +87,21 @@ def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:
 
     A key is made of keys, not of files, so the whole of it is known before anything is computed.
     """
-    stages: dict[str, StageRecord] = {}
-
-    def note(name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
-        stages[name] = function(*arguments)
-        return stages[name]
-
+    note = _Note()
     loop(run, store, note, lambda done, total: None)
-    return stages
+    return note.stages
+
+
+class _Note:
+    """Notes what each stage would be."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, StageRecord] = {}
+
+    def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
+        self.stages[name] = function(*arguments)
+        return self.stages[name]
+
+    def beside(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> Awaited:
+        record = self(name, function, *arguments)
+        return lambda: record

@@ -3,6 +3,8 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from concurrent import futures
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -10,6 +12,7 @@ from prefect import flow
 from prefect.context import FlowRunContext
 
 from flows.artifacts import ProgressBar, link_to_mlflow
+from flows.beside import SecondLine, second_line
 from flows.experiment import loop
 from flows.journal import Journal, read_progress
 from flows.published import publish
@@ -40,10 +43,10 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
     def body() -> list[StageRecord]:
         link_to_mlflow(run, tracker)
         execution = run.experiment.execution
-        with side_by_side(execution) as spread, stages_run(execution) as compute:
-            performer = _Performer(run, tracker, stages, compute, spread)
+        with side_by_side(execution) as spread, stages_run(execution) as compute, second_line(execution) as second:
+            performer = _Performer(run, tracker, stages, compute, spread, second)
             loop(run, store, performer, performer.journal.step)
-        return performer.records
+            return performer.finish()
 
     if FlowRunContext.get() is not None:
         return body()
@@ -57,28 +60,72 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
 class _Performer:
     """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
 
-    def __init__(self, run: Run, tracker: Tracker, stages: Sequence[str], compute: Compute, spread: SideBySide) -> None:
+    def __init__(
+        self,
+        run: Run,
+        tracker: Tracker,
+        stages: Sequence[str],
+        compute: Compute,
+        spread: SideBySide,
+        second: SecondLine | None,
+    ) -> None:
         self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
-        self.compute, self.spread = compute, spread
-        self.bar, self.total = ProgressBar(run), len(stages)
-        self.records: list[StageRecord] = []
+        self.compute, self.spread, self.second = compute, spread, second
+        self.bar, self.stages = ProgressBar(run), stages
+        self.records: dict[str, StageRecord] = {}  # by name, in the order of their ends
+        self.beside_now: dict[str, Future[StageRecord]] = {}
         self.warned: set[str] = set()
         self.journal.write("plan", stages=list(stages))
 
     def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
+        self._hear()
         self.journal.write("start", stage=name)
-        record = stage_task(name, partial(self._compute, name, function, *arguments))
-        self.records.append(record)
-        publish(self.tracker, self.run, record, self.records)
+        return self._tell(name, stage_task(name, partial(self._compute, name, function, *arguments)))
+
+    def beside(
+        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
+    ) -> Callable[[], StageRecord]:
+        """The stage in the second line where that takes it; what is in the store already needs no line."""
+        there = self.second is None or function(store.planning(), *arguments).state == "reused"
+        future = None if there or self.second is None else self.second.submit(name, function, store, *arguments)
+        if future is None:
+            self(name, function, store, *arguments)
+        else:
+            self.journal.write("start", stage=name)
+            self.beside_now[name] = future
+        return partial(self._await, name)
+
+    def finish(self) -> list[StageRecord]:
+        """All records, in the order of the plan, once the second line has ended."""
+        return [self._await(name) for name in self.stages]
+
+    def _await(self, name: str) -> StageRecord:
+        if name in self.beside_now:
+            futures.wait([self.beside_now[name]])
+            self._hear()
+        return self.records[name]
+
+    def _hear(self) -> None:
+        """Tell of the stages that have ended in the second line; what went wrong there ends the run here."""
+        for name in [name for name, future in self.beside_now.items() if future.done()]:
+            future = self.beside_now.pop(name)
+            if future.exception() is not None:
+                self.journal.write("start", stage=name)  # what failed is, in a journal, the last that started
+            self._tell(name, future.result())
+
+    def _tell(self, name: str, record: StageRecord) -> StageRecord:
+        self.records[name] = record
+        records = list(self.records.values())
+        publish(self.tracker, self.run, record, records)
         if record.stage == "update":
-            self.tracker.deliver(spending(self.run, self.records))
+            self.tracker.deliver(spending(self.run, records))
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)
-        self.bar.tell(len(self.records) / self.total)
+        self.bar.tell(len(records) / len(self.stages))
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
-        self._warn()
+        self._warn(records)
         return record
 
     def _compute(
@@ -92,9 +139,9 @@ class _Performer:
                 self.spread(name, parts)
         return self.compute(function, store, *arguments)
 
-    def _warn(self) -> None:
+    def _warn(self, records: Sequence[StageRecord]) -> None:
         """Say what has gone wrong since the last stage, each thing once."""
-        for trouble in warnings_of(self.records, self.run.experiment):
+        for trouble in warnings_of(records, self.run.experiment):
             if trouble.rule not in self.warned:
                 self.warned.add(trouble.rule)
                 self.journal.write("warning", rule=trouble.rule, text=str(trouble))

@@ -63,12 +63,15 @@ class StageProcess:
     def __init__(self, retries: int = 1) -> None:
         self.retries = retries
         self._worker: _Worker | None = None
+        self._closed = False
+        self._change = threading.Lock()  # another thread may end the process that one waits for
 
     def __enter__(self) -> "StageProcess":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._end(at_once=kind is not None)
+        self._closed = True
+        self.end(at_once=kind is not None)
 
     def __call__(self, function: Callable[..., StageRecord], store: StageStore, *arguments: Any) -> StageRecord:
         """`function(store, *arguments)`; what is in the store already starts no process.
@@ -90,26 +93,35 @@ class StageProcess:
 
     def _ask(self, *call: Any) -> StageRecord | str:
         """The record, or what became of the process in words."""
-        if self._worker is None:
-            self._worker = _Worker()
+        worker = self._started()
         try:
-            self._worker.pipe.send(call)
-            answer = self._worker.pipe.recv()
+            worker.pipe.send(call)
+            answer = worker.pipe.recv()
         except (EOFError, OSError):
-            fate = self._worker.fate()
-            self._end(at_once=True)
+            fate = worker.fate()
+            self.end(at_once=True)
             return fate
         if isinstance(answer, StageRecord):
             return answer
         if not answer.out_of_memory:
             raise answer.error
-        self._end(at_once=True)
+        self.end(at_once=True)
         return f"its process ran out of memory ({answer.error})"
 
-    def _end(self, *, at_once: bool) -> None:
-        if self._worker is not None:
-            self._worker.end(at_once=at_once)
-            self._worker = None
+    def _started(self) -> "_Worker":
+        with self._change:
+            if self._closed:
+                raise StageProcessError("its process was ended with the run")
+            if self._worker is None:
+                self._worker = _Worker()
+            return self._worker
+
+    def end(self, *, at_once: bool = False) -> None:
+        """End the process, if there is one; the next stage starts another."""
+        with self._change:
+            if self._worker is not None:
+                self._worker.end(at_once=at_once)
+                self._worker = None
 
 
 @dataclass(frozen=True)

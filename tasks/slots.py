@@ -8,9 +8,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Slots:
     limit: int = 0  # stages at once; 0 = no limit is defined
     devices: tuple[str, ...] = ()  # the GPUs, as CUDA_VISIBLE_DEVICES names them; none: stages compute on the CPU
     run: str = ""  # for whoever waits
+    reserved: bool = False  # the process that started this one holds the slot of the only device
 
     def __post_init__(self) -> None:
         if self.devices and not self.limit:
@@ -49,22 +50,50 @@ class Slots:
         A GPU's slot is kept until this process ends, because the model stays on the device, which is from then on the
         only one that the process sees (CUDA_VISIBLE_DEVICES). Raises ConfigError where it has used another already.
         """
-        if self.devices:
+        if self.reserved:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[0]
+            yield
+        elif self.devices:
             if not _kept():
                 self._check_unused()
-                hold, number = self._take(self._gpu_locks(), f"{self.run}, from {stage} on")
+                hold, number = self._take(f"{self.run}, from {stage} on")
                 _kept().append(hold)
-                os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[number % len(self.devices)]
+                os.environ["CUDA_VISIBLE_DEVICES"] = self._device(number)
             yield
         elif self.limit:
-            locks = [self.folder / f"cpu-{number}.lock" for number in range(self.limit)]
-            hold, _ = self._take(locks, f"{stage} of {self.run}")
+            hold, _ = self._take(f"{stage} of {self.run}")
             try:
                 yield
             finally:
                 give_back(hold)
         else:
             yield
+
+    def reserve(self, stage: str) -> "Reservation | None":
+        """A slot for a process that this one starts; None if none is free, or if others wait for one.
+
+        On the CPU a second one must be free, for the next stage of this process.
+        """
+        if not self.devices and not self.limit:
+            return Reservation(self)
+        queue = take(self.folder / "queue.lock", stage)
+        if queue is None:
+            return None
+        free: list[tuple[int, int]] = []  # number and hold
+        needed = 1 if self.devices else 2
+        for number, lock in enumerate(self._locks()):
+            hold = take(lock, f"{stage} of {self.run}, beside its training") if len(free) < needed else None
+            if hold is not None:
+                free.append((number, hold))
+        enough = len(free) == needed
+        for _, hold in free[1 if enough else 0 :]:
+            give_back(hold)
+        give_back(queue)
+        if not enough:
+            return None
+        number, hold = free[0]
+        slots = replace(self, devices=(self._device(number),), reserved=True) if self.devices else UNLIMITED
+        return Reservation(slots, hold)
 
     def _check_unused(self) -> None:
         torch = sys.modules.get("torch")
@@ -74,13 +103,19 @@ class Slots:
                 "one device in CUDA_VISIBLE_DEVICES."
             )
 
-    def _gpu_locks(self) -> list[Path]:
-        """One a slot; those of one device are told apart by a number."""
-        count = len(self.devices)
-        return [self.folder / f"gpu-{self.devices[n % count]}-{n // count}.lock" for n in range(self.limit)]
+    def _device(self, number: int) -> str:
+        return self.devices[number % len(self.devices)]
 
-    def _take(self, locks: Sequence[Path], purpose: str) -> tuple[int, int]:
+    def _locks(self) -> list[Path]:
+        """One a slot; those of one device are told apart by a number."""
+        names = [
+            f"gpu-{self._device(n)}-{n // len(self.devices)}" if self.devices else f"cpu-{n}" for n in range(self.limit)
+        ]
+        return [self.folder / f"{name}.lock" for name in names]
+
+    def _take(self, purpose: str) -> tuple[int, int]:
         """A hold of the first free lock, and its number."""
+        locks = self._locks()
         told: list[str] = []
 
         def tell(_: str = "") -> None:
@@ -99,6 +134,19 @@ class Slots:
 
 
 UNLIMITED = Slots()
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A slot that this process holds for one that it starts, whose stages are computed with `slots`."""
+
+    slots: Slots
+    hold: int | None = None
+
+    def give_back(self) -> None:
+        """Let go of the slot, once the other process has."""
+        if self.hold is not None:
+            give_back(self.hold)
 
 
 def slots_of(config: SlotsConfig, device: str, workspace: Path, run: str) -> Slots:

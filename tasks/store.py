@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from copy import copy
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +61,12 @@ class StageStore:
     def directory(self, stage: str, key: str) -> Path:
         """Where the stage is, or would be."""
         return self.root / stage / key
+
+    def with_slots(self, slots: Slots) -> "StageStore":
+        """The same store, whose stages hold one of other slots."""
+        other = copy(self)
+        other.slots = slots
+        return other
 
     def planning(self) -> "PlanningStore":
         """The same store, to ask what would be computed."""

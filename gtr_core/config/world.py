@@ -84,6 +84,7 @@ class ExecutionConfig:
     turn_limit_s: float = 60.0  # a game worker that takes longer for a turn is restarted
     isolation: str = "inline"  # inline: stages in the run's own process | process: in one beside it, which may die
     retries: int = 1  # tries more for a stage whose process died or ran out of memory; no other failure is retried
+    overlap: bool = False  # evaluations on the validation episodes go on beside the training, where a slot is free
     slots: SlotsConfig = field(default_factory=SlotsConfig)
 
     # Many processes and many machines.

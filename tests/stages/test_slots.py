@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gtr_core.config import ConfigError, SlotsConfig
+from gtr_core.locks import exclusive
 from tasks.slots import Slots, slots_of
 
 from .processes import kill, wait_for
@@ -27,6 +28,13 @@ slots = Slots(folder, json.loads(sys.argv[4]), tuple(json.loads(sys.argv[5])), r
 with slots.held("rollout-1"):
     (folder / run).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     time.sleep(seconds)
+"""
+
+SHOW = """
+import json, os, sys
+from tasks.slots import Slots
+with Slots(devices=tuple(json.load(sys.stdin)), limit=2, reserved=True).held("evaluate-1"):
+    print(os.environ["CUDA_VISIBLE_DEVICES"])
 """
 
 
@@ -163,3 +171,43 @@ def test_on_the_cpu_there_is_a_limit_where_one_is_defined(tmp_path: Path) -> Non
     shared = slots_of(SlotsConfig(cpu=2, folder=str(tmp_path / "machine")), "cpu", tmp_path, "run")
     with shared.held("stage"):
         assert "stage of run" in (tmp_path / "machine" / "cpu-0.lock").read_text()
+
+
+def test_a_slot_is_reserved_only_where_one_is_left_for_the_run_itself(tmp_path: Path) -> None:
+    nobody_asks = Slots(run="mine").reserve("evaluate-1")
+    assert nobody_asks is not None and nobody_asks.hold is None
+    assert Slots(tmp_path, 1, run="mine").reserve("evaluate-1") is None, "the run's next stage needs it"
+    two = Slots(tmp_path, 2, run="mine")
+    reserved = two.reserve("evaluate-1")
+    assert reserved is not None
+    with two.held("rollout-2"):
+        pass
+    assert two.reserve("evaluate-2") is None
+    reserved.give_back()
+    again = two.reserve("evaluate-2")
+    assert again is not None
+    again.give_back()
+
+
+def test_a_reserved_gpu_is_the_only_one_that_the_other_process_sees(tmp_path: Path) -> None:
+    own = Slots(tmp_path, 2, ("4", "7"), "mine")
+    other = hold(tmp_path, "other", limit=2, devices=("4", "7"))
+    wait_for(tmp_path / "other")
+    reserved = own.reserve("evaluate-1")
+    assert reserved is not None and reserved.slots.devices == ("7",)
+    assert own.reserve("evaluate-2") is None
+    told = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        input=json.dumps(reserved.slots.devices),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "7"
+    reserved.give_back()
+    kill(other)
+
+
+def test_nothing_is_reserved_before_those_who_wait(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "queue.lock"):
+        assert Slots(tmp_path, 2, run="mine").reserve("evaluate-1") is None
