@@ -18,7 +18,6 @@ from flows.journal import Journal, read_progress
 from flows.published import publish
 from flows.runners import SideBySide, side_by_side
 from flows.runs import Run
-from flows.spending import spending
 from flows.watch import warnings_of
 from tasks.evaluate import evaluate, evaluate_parts
 from tasks.isolation import Compute, stages_run
@@ -116,9 +115,8 @@ class _Performer:
     def _tell(self, name: str, record: StageRecord) -> StageRecord:
         self.records[name] = record
         records = list(self.records.values())
-        publish(self.tracker, self.run, record, records)
-        if record.stage == "update":
-            self.tracker.deliver(spending(self.run, records))
+        with self.tracker.together():
+            publish(self.tracker, self.run, record, records)
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flows.runs import Run
+from flows.spending import spending
 from gtr_core.files import read_json, write_json
 from tasks.evaluation_set import EvaluationSet
 from tasks.mlmodel import EXAMPLE, input_example
@@ -25,7 +26,7 @@ def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[S
     if kind := MODELS.get(record.stage):
         _register(tracker, run, record, kind, by_key)
     if record.stage != "evaluate":
-        tracker.deliver(record)
+        tracker.deliver(record, also=[spending(run, records)] if record.stage == "update" else [])
         return
     on = EvaluationSet.read(record)
     evaluated = _evaluated(record, by_key)

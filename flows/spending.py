@@ -1,7 +1,7 @@
 """A run's cost in MLflow as it goes: how many hours, tokens and dollars each checkpoint has taken."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 from flows.reporting.costs import experiment_cost
 from flows.runs import Run
@@ -10,8 +10,8 @@ from tasks.metrics import METRICS, STEP, MetricWriter
 from tasks.record import StageRecord
 
 
-def spending(run: Run, records: Sequence[StageRecord]) -> StageRecord:
-    """The last of `records`, an update, with what training had cost when it was done as its only metrics.
+def spending(run: Run, records: Sequence[StageRecord]) -> Path:
+    """A folder with metrics: what training had cost when the last of `records`, an update, was done.
 
     The start and the evaluations are not in it, so that a chart of success against cost sets methods side by side. The
     lines are written once, into the run's folder: told again, they are the same lines.
@@ -22,7 +22,7 @@ def spending(run: Run, records: Sequence[StageRecord]) -> StageRecord:
         directory.mkdir(parents=True, exist_ok=True)
         cost = experiment_cost(run.at(update.iteration or 1), [_use(r) for r in records if r.stage in TRAINING])
         MetricWriter(directory).log(cost.metrics(), step=int(update.metrics[STEP]))
-    return replace(update, key=f"{update.key}-spending", path=str(directory))
+    return directory
 
 
 def _use(record: StageRecord) -> StageUse:

@@ -36,7 +36,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace `path` by `value` as sorted JSON in one step: a reader sees the old file or the new one.
+    """Replace `path` by `value` as sorted JSON in one step, durably: a reader sees the old file or the new one.
 
     Raises DiskFull when there is no room.
     """

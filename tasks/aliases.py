@@ -36,11 +36,9 @@ class Score:
         return -self.success, self.env_steps, self.run_key
 
     def tags(self) -> dict[str, str]:
-        """What the version is tagged with, and `of` reads."""
+        """What the version is tagged with besides its steps and its run, which it has been tagged with before."""
         return {
             "gtr.valid_success": repr(self.success),
-            "gtr.env_steps": str(self.env_steps),
-            "gtr.run_key": self.run_key,
             "gtr.valid_set": self.valid_set,
             "gtr.valid_episodes": str(self.episodes),
         }

@@ -18,6 +18,7 @@ PLUMBING = frozenset(
         "gtr_core.files",
         "gtr_core.locks",
         "tasks.code_version",
+        "tasks.courier",
         "tasks.environment",
         "tasks.links",
         "tasks.metrics",

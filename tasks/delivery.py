@@ -14,7 +14,7 @@ from tasks.aliases import BEST, Score, give_score
 from tasks.evaluation_set import EvaluationSet
 from tasks.metrics import read_metrics
 from tasks.mlflow_store import store_lock
-from tasks.outbox import Outbox
+from tasks.outbox import Message, Outbox
 from tasks.record import StageRecord
 from tasks.registry import ModelRequest, RegisteredVersion, register, slug
 from tasks.traces import log_traces
@@ -27,9 +27,9 @@ def model_message(stage_key: str | None) -> str:
     return f"model:{stage_key}"
 
 
-def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: Outbox) -> Any:
-    """Deliver the first message that is owed; what it gives is remembered under its id."""
-    message, run_id = box.pending[0], run.info.run_id
+def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: Outbox, message: Message) -> Any:
+    """Deliver one of the messages of a run's outbox; what it gives is remembered under its id."""
+    run_id = run.info.run_id
     match message["kind"]:
         case "metrics":
             return _metrics(client, run_id, box, message)
@@ -73,7 +73,7 @@ def _note_set(client: MlflowClient, run_id: str, played: EvaluationSet) -> None:
 def _metrics(client: MlflowClient, run_id: str, box: Outbox, message: Mapping[str, Any]) -> int:
     model = _model(box, message["subject"])
     on = EvaluationSet(**message["set"]) if message.get("set") else None
-    lines = read_metrics(Path(message["path"]))
+    lines = [line for path in message["paths"] for line in read_metrics(Path(path))]
     for start in range(0, len(lines), _BATCH):
         metrics = [
             Metric(

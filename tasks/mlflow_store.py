@@ -31,6 +31,11 @@ def tracking_uri(workspace: Path) -> str:
     return uri
 
 
+def is_server(workspace: Path) -> bool:
+    """Whether the store is behind a server, whose answers take their time, and not a database that is at hand."""
+    return urlparse(tracking_uri(workspace)).scheme in ("http", "https", "databricks")
+
+
 def store_lock(workspace: Path) -> Path:
     """The lock under which the store, its experiments and its runs are created."""
     return workspace / "locks" / "mlflow.lock"

@@ -3,11 +3,15 @@
 `run.json` says which run it is, `delivered.json` what MLflow has, `pending.json` what it is owed, in order.
 """
 
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gtr_core.files import read_json, write_json
+from gtr_core.locks import exclusive
 
 Message = dict[str, Any]  # `id`, `kind` and what that kind needs; JSON
 ONCE = (
@@ -21,7 +25,7 @@ ONCE = (
 
 @dataclass
 class Outbox:
-    """The messages of one run, read from and written to its folder; hold the folder's lock around a change."""
+    """The messages of one run as they lie in its folder; `changing` one, nobody else does."""
 
     folder: Path
     run_id: str | None = None
@@ -39,29 +43,36 @@ class Outbox:
             box.pending = read_json(folder / "pending.json")
         return box
 
-    @property
-    def lock_path(self) -> Path:
-        """The lock of this outbox."""
-        return self.folder / ".tracking.lock"
+    @classmethod
+    @contextmanager
+    def changing(cls, folder: Path) -> Iterator["Outbox"]:
+        """The outbox as it lies in the folder, for changes."""
+        with exclusive(folder / ".outbox.lock"):
+            yield cls.read(folder)
 
-    def add(self, message: Message, *, again: bool = False) -> None:
-        """Owe one more message: a stage's only if it is neither delivered (unless `again`) nor owed, else in place of
-        its older one."""
-        if message["kind"] in ONCE:
-            delivered = message["id"] in self.delivered and not again
-            if delivered or any(owed["id"] == message["id"] for owed in self.pending):
-                return
-        else:
-            self.pending = [owed for owed in self.pending if owed["id"] != message["id"]]
-        self.pending.append(message)
-        write_json(self.folder / "pending.json", self.pending)
+    def add(self, messages: Iterable[Message]) -> None:
+        """Owe more messages: a stage's only if it is neither delivered (unless marked `again`) nor owed, else in place
+        of its older one."""
+        before = list(self.pending)
+        for message in messages:
+            if message["kind"] in ONCE:
+                delivered = message["id"] in self.delivered and not message.get("again")
+                if delivered or any(owed["id"] == message["id"] for owed in self.pending):
+                    continue
+            else:
+                self.pending = [owed for owed in self.pending if owed["id"] != message["id"]]
+            self.pending.append({**message, "at": time.time_ns()})
+        if self.pending != before:
+            write_json(self.folder / "pending.json", self.pending)
 
-    def settle(self, result: Any) -> None:
-        """The first message owed was delivered and gave `result`."""
-        message = self.pending.pop(0)
-        if message["kind"] in ONCE:
-            self.delivered[message["id"]] = result
-            self._write_delivered()
+    def settle(self, settled: Sequence[tuple[Message, Any]]) -> None:
+        """Messages were delivered, and what each gave; a newer one that has come in place of one is still owed."""
+        if not settled:
+            return
+        messages = [message for message, _ in settled]
+        self.pending = [owed for owed in self.pending if owed not in messages]
+        self.delivered |= {message["id"]: result for message, result in settled if message["kind"] in ONCE}
+        self._write_delivered()
         write_json(self.folder / "pending.json", self.pending)
 
     def belong_to(self, run_id: str) -> None:

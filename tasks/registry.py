@@ -71,7 +71,9 @@ def register(
     if request.kind == "start" and (there := _same_stage(client, request)):
         return there
     tags = _tags(run, run_key, request, known)
-    model = _find_or_create(client, run, request, tags)
+    model = _find(client, run, request)
+    version = _find_version(client, request.name, model) if model else None
+    model = model or _create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
         request.place(client, model)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
@@ -81,7 +83,7 @@ def register(
     members = [LoggedModelInput(known[key]) for key in request.members if key in known]
     if members:
         client.log_inputs(run.info.run_id, models=members)
-    version = _find_or_create_version(client, request.name, model, tags)
+    version = version or _create_version(client, request.name, model, tags)
     _point_latest(client, request, f"{slug(run_key)}-latest", version)
     _restore_freed(client, request)
     return RegisteredVersion(request.name, version, model.model_id, tags["gtr.sha256"])
@@ -130,27 +132,48 @@ def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str
     }
 
 
-def _find_or_create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[str, str]) -> LoggedModel:
-    experiment, key = run.info.experiment_id, request.record.key
-    of_stage = client.search_logged_models([experiment], filter_string=f"tags.`gtr.stage_key` = '{key}'")
-    model_type = f"gtr-{request.kind}"
+def _find(client: MlflowClient, run: Run, request: ModelRequest) -> LoggedModel | None:
+    """The run's model of the stage, whole or as a killed process left it."""
+    key = request.record.key
+    of_stage = client.search_logged_models([run.info.experiment_id], filter_string=f"tags.`gtr.stage_key` = '{key}'")
     for model in of_stage:
-        if model.source_run_id == run.info.run_id and model.model_type == model_type:
+        if model.source_run_id == run.info.run_id and model.model_type == f"gtr-{request.kind}":
             return model
+    return None
+
+
+def _create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[str, str]) -> LoggedModel:
     name = slug(f"{request.kind}-{request.record.iteration or 0}")
     return client.create_logged_model(
-        experiment, name=name, source_run_id=run.info.run_id, tags=tags, model_type=model_type
+        run.info.experiment_id,
+        name=name,
+        source_run_id=run.info.run_id,
+        tags=tags,
+        model_type=f"gtr-{request.kind}",
     )
 
 
-def _find_or_create_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
+def _find_version(client: MlflowClient, name: str, model: LoggedModel) -> str | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.`gtr.model_id` = '{model.model_id}'")
+    return next((str(version.version) for version in found), None)
+
+
+def _create_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
+    """A version of the registered model, which the first version creates."""
+    try:
+        return _next_version(client, name, model, tags)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
     try:
         client.create_registered_model(name)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was first
             raise
-    for version in client.search_model_versions(f"name = '{name}' and tags.`gtr.model_id` = '{model.model_id}'"):
-        return str(version.version)
+    return _next_version(client, name, model, tags)
+
+
+def _next_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
     created = client.create_model_version(
         name,
         # The location, not models:/<id>: MLflow would look that id up in its global store in place of this client's.

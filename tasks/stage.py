@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gtr_core.files import publish, room_for, write_json
+from gtr_core.files import publish, room_for
 from gtr_core.locks import exclusive
 from tasks.metrics import STEP, MetricWriter, read_metrics
 from tasks.record import Part, StageRecord
@@ -123,7 +124,8 @@ def run_stage(
                 host=socket.gethostname(),
             )
             told = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
-            write_json(directory / MANIFEST, {**told, **facts, "versions": _versions()})
+            manifest = {**told, **facts, "versions": _versions()}
+            (directory / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         store.share(record, replace=store.recompute_damaged)
     return record
 
@@ -178,5 +180,6 @@ def _device() -> str:
     return f"cpu ({platform.machine()})"
 
 
+@cache
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}

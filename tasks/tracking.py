@@ -6,10 +6,11 @@ shows and nothing else: training goes on, and the next stage, the next run or `g
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
@@ -18,9 +19,10 @@ from gtr_core.errors import UserError
 from gtr_core.files import read_json, write_json
 from gtr_core.locks import exclusive
 from tasks.aliases import Score
+from tasks.courier import Courier
 from tasks.delivery import deliver, model_message
 from tasks.evaluation_set import EvaluationSet
-from tasks.mlflow_store import Failure, connect, find_or_create_experiment, is_away, store_lock
+from tasks.mlflow_store import Failure, connect, find_or_create_experiment, is_away, is_server, store_lock
 from tasks.outbox import Message, Outbox
 from tasks.record import StageRecord
 from tasks.registry import Kind, ModelRequest, RegisteredVersion
@@ -28,6 +30,7 @@ from tasks.registry import Kind, ModelRequest, RegisteredVersion
 log = logging.getLogger(__name__)
 
 RUN_KEY = "gtr.run_key"
+_FAREWELL_S = 4.0
 _PAUSE_S = 30.0  # between tries while the server is away
 _PATIENCE = (
     10  # and as many times what the last try took: a server that hangs costs training a tenth of its time at most
@@ -48,7 +51,12 @@ class Tracker:
         params: Mapping[str, object] | None = None,
         running: bool = True,
     ) -> None:
-        """Find or create the run; `running` marks a finished one as going on."""
+        """Find or create the run; `running` marks a finished one as going on.
+
+        A running one's messages to a server are delivered by a thread while the run goes on, and what MLflow refuses is
+        raised by a later call; `finish` waits for all of it. A database is told at once: two threads of Python would
+        hold each other up for longer than that takes.
+        """
         self.workspace = workspace.absolute()
         self.folder = self.workspace / "runs" / run_key
         self.experiment, self.run_name, self.run_key = experiment, run_name, run_key
@@ -59,6 +67,8 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._run: Run | None = None
         self._away_until = 0.0
+        self._courier = Courier(self.sync) if running and is_server(workspace) else None
+        self._collected: list[Message] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         facts = {"experiment": experiment, "run_name": run_name, "tags": self.tags, "params": self.params}
         write_json(self.folder / "run.json", facts)
@@ -88,13 +98,19 @@ class Tracker:
         return len(self._outbox().pending)
 
     def deliver(
-        self, record: StageRecord, *, evaluates: StageRecord | None = None, on: EvaluationSet | None = None
+        self,
+        record: StageRecord,
+        *,
+        evaluates: StageRecord | None = None,
+        on: EvaluationSet | None = None,
+        also: Sequence[Path] = (),
     ) -> None:
-        """Log the stage's metrics, once a run.
+        """Log the stage's metrics, and those in the folders `also`, once a run.
 
         With `evaluates` they carry the id of that stage's model; `on` becomes a dataset of the run, which they carry.
         """
-        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "path": record.path}
+        paths = [record.path, *map(str, also)]
+        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "paths": paths}
         message |= {"subject": evaluates.key if evaluates else None, "set": asdict(on) if on else None}
         if on:
             self._send({"id": f"dataset:{on.context}:{on.digest}", "kind": "dataset", "set": asdict(on)})
@@ -113,7 +129,7 @@ class Tracker:
         parent: str = "",
         example: Path | None = None,
     ) -> RegisteredVersion | None:
-        """Log the stage's files in `directory` as a model and a version of `name`; None while the server is away.
+        """Log the stage's files in `directory` as a model and a version of `name`; None while that is to be delivered.
 
         The version gets the alias `<run key>-latest`.
 
@@ -132,8 +148,8 @@ class Tracker:
         inside = "" if directory == record.directory else directory.relative_to(record.directory).as_posix()
         shown = str(example.absolute()) if example else ""
         request = ModelRequest(record, kind, name, inside, step, tags, list(members), parent, shown)
-        message = {"id": model_message(record.key), "kind": "model", "request": asdict(request)}
-        self._send(message, again=record.state == "done")
+        message: Message = {"id": model_message(record.key), "kind": "model", "request": asdict(request)}
+        self._send(message | {"again": record.state == "done"})
         return self.registered(record)
 
     def score(
@@ -160,45 +176,81 @@ class Tracker:
         self._send({"id": f"traces:{of}", "kind": "traces", "path": str(table.absolute()), "of": of})
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """End the MLflow run; the next tracker of the run key opens it again."""
+        """End the MLflow run, when all is delivered; the next tracker of the run key opens it again.
+
+        A killed run does not wait long: the next one delivers the rest.
+        """
         self._send({"id": "finish", "kind": "finish", "status": status})
+        if self._courier is not None:
+            self._courier.wait(_FAREWELL_S if status == "KILLED" else None)
 
     def sync(self, *, now: bool = False) -> int:
         """Deliver what is owed, in order; returns what is still owed, because the server is away.
 
         After a failure the server is left alone for a while, unless `now`. Raises what MLflow refuses.
         """
-        with exclusive(Outbox(self.folder).lock_path):
-            box = self._outbox()
+        with exclusive(self.folder / ".delivery.lock"):
             started = time.monotonic()
             if now or started >= self._away_until:
                 try:
-                    client, run = self._connected(box)
-                    while box.pending:
-                        box.settle(deliver(client, run, self.run_key, self.workspace, box))
+                    client, run = self._connected()
+                    while (box := self._outbox()).pending:
+                        self._deliver(client, run, box)
                 except Failure as error:
                     if not is_away(error):
                         raise
                     pause = max(_PAUSE_S, _PATIENCE * (time.monotonic() - started))
                     self._away_until = time.monotonic() + pause
-                    self._note_away(error, len(box.pending))
-            return len(box.pending)
+                    self._note_away(error, self.pending)
+            return self.pending
 
-    def _send(self, message: Message, *, again: bool = False) -> None:
-        with exclusive(Outbox(self.folder).lock_path):
-            self._outbox().add(message, again=again)
-        self.sync()
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have what the block sends kept, and then delivered, at once."""
+        self._collected = []
+        try:
+            yield
+        finally:
+            messages, self._collected = self._collected, None
+            self._keep(messages)
+
+    def _send(self, message: Message) -> None:
+        if self._collected is None:
+            self._keep([message])
+        else:
+            self._collected.append(message)
+
+    def _keep(self, messages: Sequence[Message]) -> None:
+        with Outbox.changing(self.folder) as box:
+            box.add(messages)
+        if self._courier is None:
+            self.sync()
+        else:
+            self._courier.call()
+
+    def _deliver(self, client: MlflowClient, run: Run, box: Outbox) -> None:
+        """Deliver all that is owed; killed amid it, the messages are delivered again."""
+        settled: list[tuple[Message, Any]] = []
+        try:
+            for message in box.pending:
+                result = deliver(client, run, self.run_key, self.workspace, box, message)
+                settled.append((message, result))
+                box.delivered[message["id"]] = result  # a score needs the model that came before it
+        finally:
+            with Outbox.changing(self.folder) as changed:
+                changed.settle(settled)
 
     def _outbox(self) -> Outbox:
         return Outbox.read(self.folder)
 
-    def _connected(self, box: Outbox) -> tuple[MlflowClient, Run]:
+    def _connected(self) -> tuple[MlflowClient, Run]:
         if self._client is None or self._run is None:
             client = connect(self.workspace)
             with exclusive(store_lock(self.workspace)):
                 self._run = self._find_or_create_run(client)
             self._client = client
-            box.belong_to(self._run.info.run_id)
+            with Outbox.changing(self.folder) as box:
+                box.belong_to(self._run.info.run_id)
         return self._client, self._run
 
     def _find_or_create_run(self, client: MlflowClient) -> Run:

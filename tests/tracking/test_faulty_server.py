@@ -76,6 +76,7 @@ def iteration(run: Tracker, store: StageStore, k: int) -> None:
     evaluated = stage(store, "evaluate", k, {"model": agent})
     run.deliver(evaluated, evaluates=agent, on=VALID)
     run.score(evaluated, evaluated=agent, on=VALID, success=k / 10, step=k)
+    run.sync()
 
 
 def test_no_line_is_lost_and_none_is_doubled_whatever_the_server_does(
