@@ -11,7 +11,7 @@ from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.advantages import Targets, targets
-from gtr_core.rl.optimiser import Optimiser
+from gtr_core.rl.optimiser import optimiser_of
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
 from gtr_core.turns import Lesson, Rollout
@@ -74,7 +74,7 @@ class Trainer:
         self.ranks = ranks
         own = {f"critic.{n}": p for n, p in critic.named_parameters()} if joint_critic else {}
         self.parameters: dict[str, Tensor] = {**policy.trainable, **own}
-        self.optimiser = Optimiser(self.parameters, config, ranks)
+        self.optimiser = optimiser_of(self.parameters, config, ranks)
 
     def update(
         self, rollout: Rollout, guidance: Guidance, lr: float, shuffle: torch.Generator
