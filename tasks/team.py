@@ -1,6 +1,7 @@
 """The processes that train an update together: how many there are, and what `accelerate launch` is told of them."""
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,36 @@ REFUSED = {
     "ignored_modules": "all weights are sharded",
 }
 WRAPS = ("TRANSFORMER_BASED_WRAP", "NO_WRAP")  # by size, models would be cut where their code does not bear it
-KINDS = ("FSDP", "MULTI_GPU", "MULTI_CPU", "NO")
+# A shared optimiser takes `zero_stage` from `deepspeed_config`; here too the rest changes nothing, or is refused.
+ZERO_REFUSED = {
+    "offload_optimizer_device": "Adam's moments stay on the GPUs",
+    "offload_param_device": "weights stay on the GPUs",
+    "gradient_accumulation_steps": "ppo.minibatch and ppo.microbatch say it",
+    "gradient_clipping": "ppo.max_grad_norm says it",
+    "deepspeed_config_file": "write a zero_stage in its place",
+}
+KINDS = ("FSDP", "DEEPSPEED", "MULTI_GPU", "MULTI_CPU", "NO")
 SECTIONS = ("fp8_config", "parallelism_config", "megatron_lm_config", "mpirun_config", "dynamo_config")
 
 
 @dataclass(frozen=True)
 class Team:
-    """`count` processes of this machine, each with the whole model, or with a part of every weight as `fsdp` says."""
+    """`count` processes of this machine, each with the whole model, or with a part of every weight as `fsdp` says.
+
+    With the whole model, `zero` (1 or 2) is the stage of DeepSpeed's ZeRO by which they share the optimiser.
+    """
 
     count: int
     config: ClusterConfig
     fsdp: dict[str, Any]
+    zero: int = 0
 
     @property
     def deciding(self) -> Any:
         """What of it decides an update's numbers, in their last digits: the order of additions."""
-        return {"count": self.count, "fsdp": self.fsdp} if self.fsdp else self.count
+        ways = {"fsdp": self.fsdp, "zero": self.zero}
+        chosen = {name: way for name, way in ways.items() if way}
+        return {"count": self.count, **chosen} if chosen else self.count
 
     def write(self, path: Path, port: int) -> None:
         """The config file (.json) for `accelerate launch`, whose processes meet at a port of this machine."""
@@ -40,7 +55,8 @@ class Team:
         loading = {"fsdp_cpu_ram_efficient_loading": False} if self.fsdp else {}
         replace(
             self.config,
-            # MULTI_GPU stands for torchrun, which starts processes on CPUs too; MULTI_CPU would need mpirun.
+            # MULTI_GPU stands for torchrun, which starts processes on CPUs too (MULTI_CPU would need mpirun) and leaves
+            # DeepSpeed to them.
             distributed_type="FSDP" if self.fsdp else "MULTI_GPU",
             num_processes=self.count,
             main_process_port=port,
@@ -71,6 +87,8 @@ def team_of(execution: ExecutionConfig) -> Team:
     count = told if told > 0 else asked
     if count == 1:
         raise ConfigError(f"{name} is for several processes: set execution.processes=2 or more.")
+    if kind == "DEEPSPEED":
+        return Team(count, config, {}, int(config.deepspeed_config.get("zero_stage", 2)))
     return Team(count, config, {key: given[key] for key in FSDP if key in given} if kind == "FSDP" else {})
 
 
@@ -92,9 +110,7 @@ def _refusal(config: ClusterConfig, kind: str, fsdp: dict[str, Any]) -> str:
     wrap, reshard = fsdp.get("auto_wrap_policy", "NO_WRAP"), fsdp.get("reshard_after_forward", True)
     switches = [key for key in REFUSED if str(fsdp.get(key) or "false").lower() != "false"]
     reasons = {
-        "is for DeepSpeed, which makes the optimiser's steps itself and keeps their state in files of its own: "
-        "use FSDP, as in configs/accelerate/fsdp.yaml": kind == "DEEPSPEED",
-        f"has distributed_type: {kind}: use FSDP, MULTI_GPU or MULTI_CPU": kind not in KINDS,
+        f"has distributed_type: {kind}: use FSDP, DEEPSPEED, MULTI_GPU or MULTI_CPU": kind not in KINDS,
         f"has num_machines: {config.num_machines}: an update is trained on one machine": config.num_machines > 1,
         f"has mixed_precision: {config.mixed_precision}: write no, since model.dtype is the number type": (
             config.mixed_precision not in (None, "no")
@@ -111,4 +127,19 @@ def _refusal(config: ClusterConfig, kind: str, fsdp: dict[str, Any]) -> str:
             kind == "FSDP" and bool(switches)
         ),
     }
+    if kind == "DEEPSPEED":
+        reasons |= _zero_reasons(config.deepspeed_config)
     return next((reason for reason, found in reasons.items() if found), "")
+
+
+def _zero_reasons(given: dict[str, Any]) -> dict[str, bool]:
+    """What an update might not be able to do of a `deepspeed_config`, and whether it is so."""
+    stage, usual = str(given.get("zero_stage", 2)), {"gradient_accumulation_steps": "1"}
+    odd = [key for key in ZERO_REFUSED if str(given.get(key) or "none") not in ("none", "auto", usual.get(key))]
+    return {
+        f"has {', '.join(odd)}: {' and '.join(ZERO_REFUSED[key] for key in odd)}": bool(odd),
+        f"has zero_stage: {stage}: write 1 or 2, or use FSDP to share the weights too": stage not in ("1", "2"),
+        "is for DeepSpeed, which needs the extra 'deepspeed': pip install 'gtr-turbo[deepspeed]'": (
+            find_spec("deepspeed") is None
+        ),
+    }

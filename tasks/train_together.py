@@ -4,6 +4,7 @@
 (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) does as well.
 """
 
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -48,10 +49,13 @@ def take_part(job: Path) -> None:
     """This process's part of a job."""
     told = read_json(job)
     work = _training(told["work"])
-    sharded = bool(team_of(work.experiment.execution).fsdp)
+    team = team_of(work.experiment.execution)
     on_gpu = pick_device(work.experiment.model.device).type == "cuda"
+    os.environ["DS_ACCELERATOR"] = "cuda" if on_gpu else "cpu"  # DeepSpeed would take what is there
     here = PartialState(cpu=not on_gpu, backend=None if on_gpu else "gloo")
-    ranks = Ranks(here.process_index, here.num_processes, sharded, str(here.device))
+    ranks = Ranks(
+        here.process_index, here.num_processes, sharded=bool(team.fsdp), zero=team.zero, device=str(here.device)
+    )
     if on_gpu:
         model = replace(work.experiment.model, device=ranks.device)
         work = replace(work, experiment=replace(work.experiment, model=model))

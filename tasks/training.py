@@ -46,12 +46,12 @@ def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, fl
         policy.shard()
     trainer = Trainer(policy, critic, experiment.ppo, joint_critic=experiment.critic.kind == "head", ranks=ranks)
     if previous is not None:
-        trainer.restore(load_file(previous.directory / OPTIMISER))
+        trainer.optimiser.restore(load_file(previous.directory / OPTIMISER))
     turns = Rollout.load(work.rollout.directory)
     guidance = read_guidance(experiment, turns, work.guides)
     shuffle = torch_generator("update", experiment.seed, work.iteration)
     metrics, returns = trainer.update(turns, guidance, work.lr, shuffle)
-    weights, moments = policy.weights(), trainer.optimiser_tensors()  # of which every rank has a part
+    weights, moments = policy.weights(), trainer.optimiser.tensors()  # of which every rank has a part
     if ranks.rank != 0:
         return metrics
     if experiment.critic.kind == "probe":

@@ -1,7 +1,8 @@
 """Processes that train one model together: each computes the gradients of its share of a minibatch, all take the sum.
 
 A loss is divided by the whole minibatch's size wherever it is computed, so the summed gradients are those of one
-process, up to the order of the additions. A process holds the whole model, or a part of every weight (`sharding`).
+process, up to the order of the additions. A process holds the whole model, or a part of every weight (`sharding`), or
+the whole model and a part of the optimiser (`zero`).
 """
 
 import json
@@ -25,16 +26,18 @@ class Ranks:
     rank: int = 0
     count: int = 1
     sharded: bool = False  # the policy's weights are
+    zero: int = 0  # 1, 2: the stage of DeepSpeed's ZeRO by which the optimiser is shared
     device: str = "cpu"  # that the process group's tensors are on
 
     def share(self, parts: Sequence[T]) -> list[tuple[T, bool]]:
         """This process's part of what all are to do, and whether it counts.
 
-        Sharded weights are gathered by all at once: who has no part left goes along with one that does not count.
+        Sharded weights are gathered, and DeepSpeed's gradients summed, by all at once: who has no part left goes along
+        with one that does not count.
         """
         own = [(part, True) for part in parts[self.rank :: self.count]]
         rounds = -(-len(parts) // self.count)
-        return own + [(parts[-1], False)] * (rounds - len(own) if self.sharded else 0)
+        return own + [(parts[-1], False)] * (rounds - len(own) if self.sharded or self.zero else 0)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Give every process the sum of all processes' gradients; one that had nothing to do adds zeros.

@@ -9,9 +9,9 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.sharding import like, whole
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.advantages import Targets, targets
+from gtr_core.rl.optimiser import optimiser_of
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
 from gtr_core.turns import Lesson, Rollout
@@ -74,33 +74,7 @@ class Trainer:
         self.ranks = ranks
         own = {f"critic.{n}": p for n, p in critic.named_parameters()} if joint_critic else {}
         self.parameters: dict[str, Tensor] = {**policy.trainable, **own}
-        # Two groups, since one kernel cannot step weights that are whole together with weights that are sharded.
-        groups = [list(policy.trainable.values()), list(own.values())]
-        self.optimiser = torch.optim.Adam(
-            [{"params": group} for group in groups if group],
-            lr=config.lr,
-            betas=(0.9, config.adam_beta2),
-            eps=config.adam_eps,
-        )
-
-    def optimiser_tensors(self) -> dict[str, Tensor]:
-        """Adam's moments and step counts by parameter name, for an exact resume by any number of ranks.
-
-        Whole ones; where the policy is sharded, every rank must ask.
-        """
-        state = self.optimiser.state
-        return {
-            f"{name}#{key}": whole(torch.as_tensor(value).detach()).cpu().clone()
-            for name, p in self.parameters.items()
-            for key, value in state.get(p, {}).items()
-        }
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Set the optimiser's state from `optimiser_tensors`."""
-        for name, p in self.parameters.items():
-            found = {k.split("#")[1]: v for k, v in tensors.items() if k.split("#")[0] == name}
-            if found:
-                self.optimiser.state[p] = {k: v.clone() if k == "step" else like(v, p) for k, v in found.items()}
+        self.optimiser = optimiser_of(self.parameters, config, ranks)
 
     def update(
         self, rollout: Rollout, guidance: Guidance, lr: float, shuffle: torch.Generator
@@ -111,8 +85,7 @@ class Trainer:
             NonFiniteError: a loss or a gradient is NaN or infinite; nothing was published then.
         """
         config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        self.optimiser.set_lr(lr)
         aim = targets(rollout, config, guidance.penalty_N, guidance.kl, rl=guidance.rl)
         statistics = Statistics()
         first_error: float | None = None
@@ -183,7 +156,7 @@ class Trainer:
                 if counts:
                     statistics.add("ppo/value_loss", float(value_part.detach()), len(index))
             _finite(loss, "the PPO loss")
-            (loss * counts).backward()
+            self.optimiser.backward(loss * counts)
             if not counts:
                 continue
             change = (old - scores.logp_B_R.detach()) * scores.mask_B_R
@@ -227,7 +200,7 @@ class Trainer:
             loss = imitation_loss(self.policy, lessons)
             part = guidance.sft_weight * loss / max(tokens, 1)
             _finite(part, "the imitation loss")
-            (part * counts).backward()
+            self.optimiser.backward(part * counts)
             if counts:
                 own.add("guidance/sft_loss", float(loss.detach()), sum(map(taught_tokens, lessons)))
         if own is not statistics:
@@ -235,11 +208,9 @@ class Trainer:
                 statistics.join(Statistics(sums))
 
     def _step(self, statistics: Statistics) -> None:
-        self.ranks.sum_gradients(self.parameters.values())
-        norm = self.ranks.clip_gradients(self.parameters.values(), self.config.max_grad_norm)
+        norm = self.optimiser.step()
         _finite(norm, "the gradient norm")
         statistics.add("ppo/grad_norm", float(norm), 1)
-        self.optimiser.step()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A sharded policy scores, learns and is saved as a whole one; here by one process, which is then all of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -77,8 +78,11 @@ def test_a_tensor_is_cut_as_a_parameter_is() -> None:
 
 @pytest.mark.parametrize("parts", range(1, 8))
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_every_part_counts_once_and_all_ranks_make_as_many_passes(parts: int, count: int) -> None:
-    shares = [Ranks(rank, count, sharded=True).share(range(parts)) for rank in range(count)]
+@pytest.mark.parametrize("together", [{"sharded": True}, {"zero": 1}, {"zero": 2}])
+def test_every_part_counts_once_and_all_ranks_make_as_many_passes(
+    parts: int, count: int, together: dict[str, Any]
+) -> None:
+    shares = [Ranks(rank, count, **together).share(range(parts)) for rank in range(count)]
     assert sorted(part for share in shares for part, counts in share if counts) == list(range(parts))
     assert {len(share) for share in shares} == {-(-parts // count)}
     plain = [Ranks(rank, count).share(range(parts)) for rank in range(count)]

@@ -50,6 +50,16 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert not list(tmp_path.rglob("stage.json"))
 
 
+def test_what_deepspeed_is_not_to_do_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text("distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config: {zero_stage: 3}\n")
+    assert attempt(monkeypatch, tmp_path, "run", config("kl"), f"execution.accelerate={file}") == 2
+    assert "has zero_stage: 3: write 1 or 2, or use FSDP" in capfd.readouterr().err.replace("\n", " ")
+    assert not list(tmp_path.rglob("stage.json"))
+
+
 def test_a_held_run_says_who_holds_it(tmp_path: Path) -> None:
     said: list[str] = []
 

@@ -11,14 +11,22 @@ from tasks.team import Team, team_of
 from tasks.update import update
 from tests.machines.made import experiment, start
 
-SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "accelerate" / "fsdp.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
+SHIPPED = CONFIGS / "fsdp.yaml"
 FSDP2 = "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n"
+ZERO2 = "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2}\n"
 
 
 def asked(folder: Path, text: str, processes: int = 2) -> Team:
     path = folder / "accelerate.yaml"
     path.write_text(text)
     return team_of(ExecutionConfig(processes=processes, accelerate=str(path)))
+
+
+@pytest.fixture
+def deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the extra were installed, which is all that a plan looks for."""
+    monkeypatch.setattr("tasks.team.find_spec", lambda name: name)
 
 
 def test_without_a_file_each_process_holds_the_whole_model() -> None:
@@ -45,10 +53,34 @@ def test_accelerate_is_told_what_the_file_says(tmp_path: Path) -> None:
     assert told["fsdp_config"]["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
 
 
+@pytest.mark.usefixtures("deepspeed")
+@pytest.mark.parametrize("stage", [1, 2])
+def test_deepspeed_shares_the_optimiser_by_the_stage_that_a_file_says(tmp_path: Path, stage: int) -> None:
+    text = (CONFIGS / "deepspeed.yaml").read_text()
+    assert asked(tmp_path, text.replace("zero_stage: 2", f"zero_stage: {stage}")).deciding == {
+        "count": 2,
+        "zero": stage,
+    }
+
+
+def test_deepspeed_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.team.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs the extra 'deepspeed': pip install 'gtr-turbo\[deepspeed\]'\."):
+        asked(tmp_path, ZERO2)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2}", "use FSDP"),
+        (ZERO2.replace("2}", "3}"), "write 1 or 2, or use FSDP"),
+        (ZERO2.replace("2}", "0}"), "write 1 or 2"),
+        (ZERO2.replace("2}", "2, offload_optimizer_device: cpu}"), "moments stay on the GPUs"),
+        (ZERO2.replace("2}", "2, offload_optimizer_device: nvme}"), "offload_optimizer_device"),
+        (ZERO2.replace("2}", "2, offload_param_device: nvme}"), "weights stay on the GPUs"),
+        (ZERO2.replace("2}", "2, gradient_accumulation_steps: 4}"), "ppo.microbatch"),
+        (ZERO2.replace("2}", "2, gradient_clipping: 1.0}"), "ppo.max_grad_norm"),
+        (ZERO2.replace("2}", "2, deepspeed_config_file: ds.json}"), "write a zero_stage"),
+        (ZERO2 + "mixed_precision: bf16", "model.dtype"),
         ("distributed_type: FSDP\nfsdp_config: {}", "fsdp_version: 2"),
         ("distributed_type: FSDP\nfsdp_config: {fsdp_version: 1}", "fsdp_version: 2"),
         (FSDP2.replace("2}", "2, fsdp_offload_params: true}"), "fsdp_offload_params"),

@@ -19,7 +19,8 @@ from tests.rl.learner import distance
 
 # The last minibatch of an epoch is a single turn, of which the second rank has no share.
 PPO = PPOConfig(epochs=2, minibatch=14, microbatch=2, lr=1e-3, max_grad_norm=1.0)
-FSDP = str(Path(__file__).resolve().parents[2] / "configs" / "accelerate" / "fsdp.yaml")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
+FSDP, ZERO = str(CONFIGS / "fsdp.yaml"), str(CONFIGS / "deepspeed.yaml")
 ALONE = replace(experiment(), method="ppo", ppo=PPO)
 
 
@@ -89,12 +90,25 @@ def test_two_processes_with_half_of_every_weight_train_what_one_does(tmp_path: P
 
 
 @pytest.mark.long
-def test_half_of_every_adapter_is_trained_along_with_lessons(tmp_path: Path) -> None:
-    """fp32 adapters in a bf16 model whose layers are recomputed, with imitation and clipping."""
+def test_two_processes_with_half_of_the_optimiser_train_what_one_does(tmp_path: Path, by_one: list[State]) -> None:
+    """ZeRO 2, then ZeRO 1 from its moments, then one process from those."""
+    pytest.importorskip("deepspeed")
+    first = tmp_path / "first.yaml"
+    first.write_text(Path(ZERO).read_text().replace("zero_stage: 2", "zero_stage: 1"))
+    halves = [by_two(ALONE, ZERO), by_two(ALONE, str(first)), ALONE]
+    assert_alike(trained(tmp_path / "two", *halves), by_one)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("accelerate", [FSDP, ZERO], ids=["fsdp", "deepspeed"])
+def test_half_of_every_adapter_is_trained_along_with_lessons(tmp_path: Path, accelerate: str) -> None:
+    """fp32 adapters in a bf16 model whose layers are recomputed, with imitation, clipping and a guard that steps in."""
+    if accelerate == ZERO:
+        pytest.importorskip("deepspeed")
     model = ModelConfig(
         "made", "lora", "bfloat16", device="cpu", gradient_checkpointing=True, lora=LoraSettings(rank=4, alpha=8.0)
     )
-    alone = replace(ALONE, method="turbo_sft", model=model)
+    alone = replace(ALONE, method="turbo_sft", model=model, ppo=replace(PPO, ratio_guard=1.05))
     one = trained(tmp_path / "one", alone)
-    assert one[0].metrics["guidance/sft_loss"] > 0
-    assert_alike(trained(tmp_path / "two", by_two(alone, FSDP)), one)
+    assert one[0].metrics["guidance/sft_loss"] > 0 and one[0].metrics["ppo/ratio_max"] > 1.05
+    assert_alike(trained(tmp_path / "two", by_two(alone, accelerate)), one)

@@ -22,16 +22,16 @@ def test_resuming_is_going_on(rollout: Rollout, tmp_path: Path, what: str, head:
     train(going, rollout, seed=1)
     save_file(going.policy.weights(), tmp_path / "weights.safetensors")
     save_file(going.critic.tensors(), tmp_path / "critic.safetensors")
-    save_file(going.optimiser_tensors(), tmp_path / "optimizer.safetensors")
+    save_file(going.optimiser.tensors(), tmp_path / "optimizer.safetensors")
     metrics = train(going, rollout, seed=2, lr=3e-4)
 
     back = trainer(CONFIG, what, head=head)
     back.policy.load(load_file(tmp_path / "weights.safetensors"))
     back.critic.restore(load_file(tmp_path / "critic.safetensors"))
-    back.restore(load_file(tmp_path / "optimizer.safetensors"))
+    back.optimiser.restore(load_file(tmp_path / "optimizer.safetensors"))
     assert train(back, rollout, seed=2, lr=3e-4) == metrics
     assert same(parameters(back), parameters(going))
-    assert same(back.optimiser_tensors(), going.optimiser_tensors())
+    assert same(back.optimiser.tensors(), going.optimiser.tensors())
     assert same(back.critic.tensors(), going.critic.tensors())
 
 
@@ -47,15 +47,15 @@ def test_without_its_moments_it_would_go_elsewhere(rollout: Rollout) -> None:
 
 def test_the_optimiser_is_named_by_parameter_and_copied(rollout: Rollout) -> None:
     who = trainer(CONFIG)
-    assert who.optimiser_tensors() == {}
+    assert who.optimiser.tensors() == {}
     train(who, rollout)
-    kept = who.optimiser_tensors()
+    kept = who.optimiser.tensors()
     assert {n.split("#")[0] for n in kept} == set(who.parameters)
     assert {n.split("#")[1] for n in kept} == {"step", "exp_avg", "exp_avg_sq"}
     assert {float(t) for n, t in kept.items() if n.endswith("#step")} == {6.0}
     taken = {n: t.clone() for n, t in kept.items()}
     train(who, rollout)
-    assert same(kept, taken) and not same(kept, who.optimiser_tensors())
+    assert same(kept, taken) and not same(kept, who.optimiser.tensors())
 
 
 def test_the_shuffle_is_the_generators_alone(rollout: Rollout) -> None:
