@@ -20,7 +20,7 @@ from tasks.store import StageStore
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, hear_ctrl_c
 from tests.flows.made import branched
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 RUN = ["run", config("kl"), *SMALL, "execution.overlap=true"]
 
 
