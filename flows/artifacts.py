@@ -22,7 +22,7 @@ from tasks.registry import slug
 from tasks.tracking import Tracker
 
 log = logging.getLogger(__name__)
-EVERY_S = 5.0  # between updates of one bar: each is a request to the server
+EVERY_S = 30.0  # between updates of one bar: each is a request to the server
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def shown_if_possible() -> Iterator[None]:
 
 
 class ProgressBar:
-    """A progress artifact of a run, told at most every few seconds; call it inside of the run's flow."""
+    """A progress artifact of a run, told at most twice a minute; call it inside of the run's flow."""
 
     def __init__(self, run: Run) -> None:
         self.key = f"progress-{_key(run.key)}"

@@ -37,7 +37,7 @@ def deliver(client: MlflowClient, run: Run, run_key: str, workspace: Path, box: 
             facts = message["request"]
             request = ModelRequest(**{**facts, "record": StageRecord.from_json(facts["record"])})
             known = {key: model.model_id for key in (*request.members, request.parent) if (model := _model(box, key))}
-            return asdict(register(client, client.get_run(run_id), run_key, request, known))
+            return asdict(register(client, run, run_key, request, known))
         case "score":
             if model := _model(box, message["subject"]):
                 with exclusive(store_lock(workspace)):

@@ -63,7 +63,7 @@ def slug(name: str) -> str:
 def register(
     client: MlflowClient, run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]
 ) -> RegisteredVersion:
-    """Log the model of `request` in `run`, register it, and give it the alias `<run key>-latest`.
+    """Log the model of `request` in an MLflow run, register it, and give it the alias `<run key>-latest`.
 
     `known` has the model ids of the stages that the run has registered: parents and members are named by them. A start
     is uploaded once, not once a run.
@@ -71,14 +71,13 @@ def register(
     if request.kind == "start" and (there := _same_stage(client, request)):
         return there
     tags = _tags(run, run_key, request, known)
-    model = _find(client, run, request)
-    version = _find_version(client, request.name, model) if model else None
-    model = model or _create(client, run, request, tags)
+    found = _find(client, run, request)
+    version = _find_version(client, request.name, found) if found else None
+    model = found or _create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
         request.place(client, model)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    logged = {output.model_id for output in run.outputs.model_outputs}
-    if model.model_id not in logged:
+    if not (found and _is_output(client, run, model)):
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, request.step)])
     members = [LoggedModelInput(known[key]) for key in request.members if key in known]
     if members:
@@ -140,6 +139,11 @@ def _find(client: MlflowClient, run: Run, request: ModelRequest) -> LoggedModel 
         if model.source_run_id == run.info.run_id and model.model_type == f"gtr-{request.kind}":
             return model
     return None
+
+
+def _is_output(client: MlflowClient, run: Run, model: LoggedModel) -> bool:
+    outputs = client.get_run(run.info.run_id).outputs.model_outputs
+    return any(output.model_id == model.model_id for output in outputs)
 
 
 def _create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[str, str]) -> LoggedModel:
