@@ -85,8 +85,9 @@ class _Performer:
         self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
     ) -> Callable[[], StageRecord]:
         """The stage in the second line where that takes it; what is in the store already needs no line."""
-        there = self.second is None or function(store.planning(), *arguments).state == "reused"
-        future = None if there or self.second is None else self.second.submit(name, function, store, *arguments)
+        future = None
+        if self.second is not None and function(store.planning(), *arguments).state == "planned":
+            future = self.second.submit(name, function, store, *arguments)
         if future is None:
             self(name, function, store, *arguments)
         else:

@@ -73,7 +73,8 @@ def _note_set(client: MlflowClient, run_id: str, played: EvaluationSet) -> None:
 def _metrics(client: MlflowClient, run_id: str, box: Outbox, message: Mapping[str, Any]) -> int:
     model = _model(box, message["subject"])
     on = EvaluationSet(**message["set"]) if message.get("set") else None
-    lines = [line for path in message["paths"] for line in read_metrics(Path(path))]
+    folders = [message["path"], *message.get("also", ())]  # one owed since before that was sent has but the first
+    lines = [line for folder in folders for line in read_metrics(Path(folder))]
     for start in range(0, len(lines), _BATCH):
         metrics = [
             Metric(

@@ -109,8 +109,8 @@ class Tracker:
 
         With `evaluates` they carry the id of that stage's model; `on` becomes a dataset of the run, which they carry.
         """
-        paths = [record.path, *map(str, also)]
-        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "paths": paths}
+        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "path": record.path}
+        message |= {"also": list(map(str, also))}
         message |= {"subject": evaluates.key if evaluates else None, "set": asdict(on) if on else None}
         if on:
             self._send({"id": f"dataset:{on.context}:{on.digest}", "kind": "dataset", "set": asdict(on)})

@@ -70,16 +70,26 @@ def hear_ctrl_c() -> None:
 
 
 @contextmanager
-def served_ui(home: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
-    """`gtr ui` on a workspace, for the caller to end."""
+def started(
+    home: Path, *arguments: str, stdout: int | None = None, stderr: int | None = None, **extra: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """The command line at work, for the caller to end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "ui", "--port", str(port)],
-        env=environment(home),
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=environment(home, **extra),
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
-    ) as ui:
+    ) as process:
+        yield process
+
+
+@contextmanager
+def served_ui(home: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
+    """`gtr ui` on a workspace, for the caller to end."""
+    with started(home, "ui", "--port", str(port), stdout=subprocess.PIPE) as ui:
         yield ui
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from gtr_core.files import read_json
 from gtr_core.locks import exclusive
 from tasks.mlflow_store import connect
 from tasks.store import StageStore
-from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, hear_ctrl_c
+from tests.flows.conftest import SMALL, Finished, config, started
 from tests.flows.made import branched
 
 pytestmark = pytest.mark.long
@@ -50,14 +49,7 @@ def wait_for(home: Path, event: str, stage: str) -> None:
 
 @contextmanager
 def running(home: Path, *settings: str, **server: str) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *RUN, *settings],
-        env=environment(home, **server),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
-    ) as process:
+    with started(home, *RUN, *settings, stderr=subprocess.PIPE, **server) as process:
         yield process
 
 
