@@ -12,6 +12,7 @@ from tasks.merge import mean, merge
 from tasks.record import StageRecord
 from tasks.rollout import rollout
 from tasks.store import PlanningStore, StageStore
+from tasks.unseen import looked_at_once
 from tasks.update import update
 from tasks.warm_start import Report, warm_start
 
@@ -88,7 +89,8 @@ def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:
     A key is made of keys, not of files, so the whole of it is known before anything is computed.
     """
     note = _Note()
-    loop(run, store, note, lambda done, total: None)
+    with looked_at_once():
+        loop(run, store, note, lambda done, total: None)
     return note.stages
 
 

@@ -26,6 +26,7 @@ from tasks.rollout import rollout, rollout_parts
 from tasks.stage import stage_task
 from tasks.store import StageStore
 from tasks.tracking import Tracker
+from tasks.unseen import looked_at_once
 
 DIVIDED: dict[Callable[..., StageRecord], Callable[..., list[Part]]] = {
     rollout: rollout_parts,
@@ -44,7 +45,8 @@ def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequen
         execution = run.experiment.execution
         with side_by_side(execution) as spread, stages_run(execution) as compute, second_line(execution) as second:
             performer = _Performer(run, tracker, stages, compute, spread, second)
-            loop(run, store, performer, performer.journal.step)
+            with looked_at_once():
+                loop(run, store, performer, performer.journal.step)
             return performer.finish()
 
     if FlowRunContext.get() is not None:

@@ -18,6 +18,7 @@ from tasks.code_version import code_version
 from tasks.shared_store import shared_store
 from tasks.slots import UNLIMITED, Slots
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, evaluation_settings, model_settings, training_settings
 
 CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
 STAGES = ("warm_start", "rollout", "guide", "update", "merge", "evaluate", "best")
@@ -71,7 +72,11 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     The key covers everything that decides the result (not NOT_DECIDING, which only says how) and the code of the
     stages: the same command again is the same run, and changed code is another one.
     """
-    facts = deciding(experiment) | {"code": [code_version(f"tasks.{stage}") for stage in STAGES]}
+    played = environment_modules(experiment.env)
+    facts = deciding(experiment) | {"code": [code_version(f"tasks.{stage}", *played) for stage in STAGES]}
+    facts["model"] = model_settings(experiment.model)
+    facts["env"] = [training_settings(experiment.env)]
+    facts["env"] += [evaluation_settings(experiment.env, split) for split in ("valid", "test")]
     if origin.history:
         facts["history"] = [[until, deciding(earlier)] for until, earlier in origin.history]
     if origin.accept_code_change:

@@ -11,6 +11,7 @@ from tasks.evaluate import Evaluation
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules
 from tasks.workbench import workbench
 
 
@@ -52,8 +53,8 @@ def evaluate_best(
         iteration=experiment.iterations,
         inputs={"start": start, "candidates": candidates, "validation": validation, "final": final},
         config=Evaluation(experiment, experiment.iterations, "best", None, "test").settings(),
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(experiment.env)),
+        sources=code_files(__name__, *environment_modules(experiment.env)),
         seed=experiment.seed,
         compute=compute,
     )

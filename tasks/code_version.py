@@ -1,13 +1,16 @@
-"""The code version of a stage: a digest of every source file that its module imports, directly or not.
+"""The code version of a stage: a digest of every source file that its modules import, directly or not.
 
-Only this project's packages count, and of them not the plumbing, which moves results and does not make them. A change
-of a comment counts as a change: text is compared, not meaning.
+A stage names its own module and those that its configuration chooses by a string (an environment, say), which no import
+statement shows. The assets beside a source (fonts) count with it. Only this project's packages count, and of them not
+the plumbing, which moves results and does not make them. A change of a comment counts as a change: text is compared,
+not meaning.
 """
 
 import ast
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("gtr_core", "tasks")
@@ -37,19 +40,23 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def code_version(module: str) -> str:
-    """The digest, in hex, of the sources behind the module `tasks.update`; raises ModuleNotFoundError."""
-    lines = (f"{name} {digest}\n" for name, digest in sorted(code_files(module).items()))
+def code_version(*modules: str) -> str:
+    """The digest, in hex, of the sources behind modules such as `tasks.update`; raises ModuleNotFoundError."""
+    lines = (f"{name} {digest}\n" for name, digest in sorted(code_files(*modules).items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @cache
-def code_files(module: str, root: Path = _ROOT) -> dict[str, str]:
-    """The SHA-256 of the source of each module that `module` imports, itself included; imports in functions count."""
-    if _source(module, root) is None:
-        raise ModuleNotFoundError(f"no module '{module}' under {root}", name=module)
+def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
+    """The SHA-256 of the source of each module that `modules` import, themselves included, and of assets beside them.
+
+    Imports in functions count. A module of another project, which a test or a user has registered, counts alone.
+    """
     digests: dict[str, str] = {}
-    waiting = [module]
+    for module in modules:
+        if _source(module, root) is None:
+            digests[module] = _foreign(module, root)
+    waiting = [module for module in modules if module not in digests]
     while waiting:
         name = waiting.pop()
         path = _source(name, root)
@@ -57,8 +64,21 @@ def code_files(module: str, root: Path = _ROOT) -> dict[str, str]:
             continue
         source = path.read_bytes()
         digests[name] = hashlib.sha256(source).hexdigest()
+        digests |= _assets(path.parent, root)
         waiting += _with_parents(_imports(source, name, is_package=path.name == "__init__.py"))
     return digests
+
+
+def _assets(folder: Path, root: Path) -> dict[str, str]:
+    files = sorted(p for p in (folder / "assets").rglob("*") if p.is_file())
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def _foreign(module: str, root: Path) -> str:
+    spec = find_spec(module) if module.partition(".")[0] not in PACKAGES else None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module '{module}' under {root}", name=module)
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
 def _source(module: str, root: Path) -> Path | None:

@@ -20,6 +20,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import Part, StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, evaluation_settings, model_settings
 from tasks.workbench import Workbench, workbench
 
 CURVE = (
@@ -73,9 +74,9 @@ class Evaluation:
             "set_seed": experiment.evaluation.set_seed,
             "modes": list(self.modes),
             "batch_size": experiment.rollout.batch_size,
-            "env": to_dict(experiment.env),
+            "env": evaluation_settings(experiment.env, self.split),
             "sampling": to_dict(experiment.sampling),
-            "model": to_dict(experiment.model),
+            "model": model_settings(experiment.model),
         }
 
     def play(self, bench: Workbench, listed: EpisodeSet, only: range | None = None) -> Played:
@@ -168,8 +169,8 @@ def _stage(
         iteration=what.iteration,
         inputs={"start": start, "model": what.model},
         config=settings,
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(what.experiment.env)),
+        sources=code_files(__name__, *environment_modules(what.experiment.env)),
         seed=what.experiment.seed,
         compute=compute,
         parts=parts,

@@ -24,6 +24,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, model_settings, training_settings
 from tasks.workbench import workbench
 
 PENALTY = "penalty.safetensors"
@@ -69,12 +70,12 @@ def guide(
             "guide": experiment.guide,
             "guidance": _what_is_asked(experiment),
             "sampling": to_dict(experiment.sampling),
-            "env": to_dict(experiment.env),
-            "model": to_dict(experiment.model),
+            "env": training_settings(experiment.env),
+            "model": model_settings(experiment.model),
             "batch_size": experiment.rollout.batch_size,
         },
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(experiment.env)),
+        sources=code_files(__name__, *environment_modules(experiment.env)),
         seed=experiment.seed,
         compute=compute,
     )

@@ -25,6 +25,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, evaluation_settings, model_settings
 from tasks.workbench import Workbench, card_settings, workbench
 
 
@@ -109,6 +110,7 @@ def _merge(
 
     settings = to_dict(config)
     settings.pop("interval")
+    played = environment_modules(experiment.env) if config.method == "greedy_soup" else ()
     return run_stage(
         store,
         stage=stage,
@@ -117,11 +119,11 @@ def _merge(
         config={
             "merge": settings,
             "weights": list(weights),
-            "model": to_dict(experiment.model),
+            "model": model_settings(experiment.model),
             **(_validation(experiment) if config.method == "greedy_soup" else {}),
         },
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *played),
+        sources=code_files(__name__, *played),
         seed=experiment.seed,
         compute=compute,
     )
@@ -157,6 +159,6 @@ def _validation(experiment: Experiment) -> dict[str, object]:
         "episodes": settings.curve_episodes,
         "set_seed": settings.set_seed,
         "batch_size": experiment.rollout.batch_size,
-        "env": to_dict(experiment.env),
+        "env": evaluation_settings(experiment.env, "valid"),
         "sampling": to_dict(experiment.sampling),
     }

@@ -13,6 +13,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import Part, StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, model_settings, training_settings
 from tasks.workbench import load_critic, workbench
 
 
@@ -35,8 +36,8 @@ def rollout(
         iteration=iteration,
         inputs={"start": start, "agent": agent},
         config=_settings(experiment),
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(experiment.env)),
+        sources=code_files(__name__, *environment_modules(experiment.env)),
         seed=experiment.seed,
         compute=compute,
         parts=rollout_parts(store, experiment, iteration, start, agent),
@@ -76,8 +77,8 @@ def _part(
         iteration=iteration,
         inputs={"start": start, "agent": agent},
         config=_settings(experiment) | {"first": envs.start, "count": len(envs)},
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(experiment.env)),
+        sources=code_files(__name__, *environment_modules(experiment.env)),
         seed=experiment.seed,
         compute=compute,
     )
@@ -108,9 +109,8 @@ def _play(
 
 
 def _settings(experiment: Experiment) -> dict[str, object]:
-    settings: dict[str, object] = {
-        name: to_dict(getattr(experiment, name)) for name in ("env", "sampling", "rollout", "model")
-    }
+    settings: dict[str, object] = {name: to_dict(getattr(experiment, name)) for name in ("sampling", "rollout")}
+    settings |= {"env": training_settings(experiment.env), "model": model_settings(experiment.model)}
     return settings | {"critic": experiment.critic.kind}
 
 

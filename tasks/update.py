@@ -14,6 +14,7 @@ from tasks.store import StageStore
 from tasks.team import team_of
 from tasks.train_together import train_together
 from tasks.training import Training, train
+from tasks.unseen import model_settings
 
 
 def update(
@@ -71,7 +72,7 @@ def update(
             "lr": lr,
             "critic": to_dict(experiment.critic),
             "guidance": guidance_settings(experiment),
-            "model": to_dict(experiment.model),
+            "model": model_settings(experiment.model),
             "sampling": to_dict(experiment.sampling),
             "processes": team.deciding,  # whose sums are rounded in another order
         },

@@ -24,6 +24,7 @@ from tasks.code_version import code_files, code_version
 from tasks.record import StageRecord
 from tasks.stage import run_stage
 from tasks.store import StageStore
+from tasks.unseen import environment_modules, model_settings, training_settings
 from tasks.workbench import BASE, CRITIC, card_settings
 
 Report = Callable[[int, int], None]  # (steps done, steps in all)
@@ -32,8 +33,9 @@ Report = Callable[[int, int], None]  # (steps done, steps in all)
 def warm_start(store: StageStore, experiment: Experiment, report: Report = lambda done, total: None) -> StageRecord:
     """Demonstrations of the solver, supervised steps, and a critic fitted to the start's own play."""
     slice_: dict[str, object] = {
-        name: to_dict(getattr(experiment, name)) for name in ("env", "model", "sampling", "warm_start", "critic")
+        name: to_dict(getattr(experiment, name)) for name in ("sampling", "warm_start", "critic")
     }
+    slice_ |= {"env": training_settings(experiment.env), "model": model_settings(experiment.model)}
     slice_["reward_scale"] = experiment.ppo.reward_scale
     slice_["discount"] = {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda}
 
@@ -51,8 +53,8 @@ def warm_start(store: StageStore, experiment: Experiment, report: Report = lambd
         iteration=None,
         inputs={},
         config=slice_,
-        code=code_version(__name__),
-        sources=code_files(__name__),
+        code=code_version(__name__, *environment_modules(experiment.env)),
+        sources=code_files(__name__, *environment_modules(experiment.env)),
         seed=experiment.seed,
         compute=compute,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,28 @@ def register(env_id: str, env: str, game: str) -> None:
     """
     _GAMES[env_id] = game
     gymnasium.register(env_id, entry_point=env, max_episode_steps=300)
+
+
+def modules_of(env_id: str, *, drift: Schedule | None = None, **_: Any) -> tuple[str, ...]:
+    """The modules that `make` runs for these arguments and that only their names in this registry lead to."""
+    chosen = [gymnasium.spec(env_id).entry_point, _GAMES[env_id]]
+    return tuple(str(entry).partition(":")[0] for entry in chosen) + (
+        () if drift is None else (NonStationary.__module__,)
+    )
+
+
+def files_of(env_id: str, **kwargs: Any) -> dict[str, Path]:
+    """The files that the environment plays with these arguments, by names that hold on any machine; none for most.
+
+    An environment that has some says so by a class method `files`, and by `files_argument` which argument names them.
+    """
+    listed = getattr(_class(str(gymnasium.spec(env_id).entry_point)), "files", None)
+    return {} if listed is None else dict(listed(**kwargs))
+
+
+def files_argument(env_id: str) -> str | None:
+    """The argument that says where an environment's files lie."""
+    return getattr(_class(str(gymnasium.spec(env_id).entry_point)), "files_argument", None)
 
 
 def environments() -> tuple[str, ...]:
@@ -57,6 +80,10 @@ def make(
     env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     if drift is not None:
         env = NonStationary(env, drift, iteration)
-    module, name = _GAMES[env_id].split(":")
-    game: Callable[[Any], Game] = getattr(import_module(module), name)
+    game: Callable[[Any], Game] = _class(_GAMES[env_id])
     return TextEnv(str(env.spec.name), env, game(env.unwrapped), parser=parser, prompt=prompt)
+
+
+def _class(entry: str) -> Any:
+    module, name = entry.split(":")
+    return getattr(import_module(module), name)

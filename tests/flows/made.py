@@ -57,6 +57,8 @@ def finished(
 def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """One module behind the merge is edited."""
     sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
-    monkeypatch.setattr("tasks.merge.code_files", lambda module: sources)
-    monkeypatch.setattr("tasks.merge.code_version", lambda module: "edited")
-    monkeypatch.setattr("flows.runs.code_version", lambda module: "edited" if module == "tasks.merge" else module)
+    monkeypatch.setattr("tasks.merge.code_files", lambda *modules: sources)
+    monkeypatch.setattr("tasks.merge.code_version", lambda *modules: "edited")
+    monkeypatch.setattr(
+        "flows.runs.code_version", lambda module, *more: "edited" if module == "tasks.merge" else module
+    )

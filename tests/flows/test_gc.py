@@ -162,7 +162,7 @@ def test_joined_parts_go_whole_once_no_run_is_amid_one(home: Path) -> None:
 def test_run_of_older_code_that_has_not_ended_keeps_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(small("iterations=3"), home, before="rollout-3")
     with_tensors(run, ended=False)
-    monkeypatch.setattr("flows.runs.code_version", lambda module: f"newer {module}")
+    monkeypatch.setattr("flows.runs.code_version", lambda module, *more: f"newer {module}")
     assert run_of(run.experiment, home).key != run.key
     assert collect([], "last", 1, free=False, show=False)["stages"] == []
 

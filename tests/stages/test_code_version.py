@@ -35,15 +35,15 @@ def test_the_closure_follows_every_kind_of_import(tmp_path: Path) -> None:
     )
     expected = "__init__ rl rl.base rl.ppo seeds merge merge.ties".replace("__init__", "").split()
     names = {"gtr_core", *(f"gtr_core.{name}" for name in expected), "tasks", "tasks.update", "tasks.helper"}
-    assert set(code_files("tasks.update", tmp_path)) == names
+    assert set(code_files("tasks.update", root=tmp_path)) == names
 
 
 def test_a_changed_file_is_told_by_name(tmp_path: Path) -> None:
     write(tmp_path, {"gtr_core/__init__.py": "", "gtr_core/a.py": "import gtr_core.b\n", "gtr_core/b.py": "x = 1\n"})
-    before = code_files("gtr_core.a", tmp_path)
+    before = code_files("gtr_core.a", root=tmp_path)
     code_files.cache_clear()
     (tmp_path / "gtr_core" / "b.py").write_text("x = 2\n")
-    after = code_files("gtr_core.a", tmp_path)
+    after = code_files("gtr_core.a", root=tmp_path)
     assert {name for name in before if before[name] != after[name]} == {"gtr_core.b"}
 
 

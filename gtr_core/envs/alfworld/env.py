@@ -51,6 +51,19 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    files_argument = "games"
+
+    @classmethod
+    def files(
+        cls,
+        *,
+        games: str | Path | Sequence[str | Path] | None = None,
+        split: str | None = None,
+        task_types: Sequence[str] | None = None,
+        **_: Any,
+    ) -> Catalogue:
+        """The games that an environment with these arguments plays."""
+        return Catalogue(games, split, task_types)
 
     def __init__(
         self,

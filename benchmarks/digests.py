@@ -1,0 +1,34 @@
+"""The agent and the teacher that a small run of each method ends in: equal digests before and after a change of the
+code say that the change is none of behaviour. On one machine; libraries round otherwise on another.
+
+    python benchmarks/digests.py            # about two minutes
+"""
+
+import json
+import os
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+
+SMALL = "iterations=2 rollout.envs=32 rollout.turns=6 warm_start.turns=2048 evaluation.episodes=8"
+SMALL += " evaluation.curve_episodes=8"
+METHODS = {"ppo": "cards3_ppo", "gtr": "cards3_gtr", "turbo_sft": "cards3_sft", "turbo_kl": "cards3_kl"}
+METHODS["distill"] = "cards3_distill"
+
+
+def main() -> None:
+    with TemporaryDirectory() as home:
+        for method, config in METHODS.items():
+            command = [sys.executable, "-m", "flows.cli", "run", f"configs/experiment/{config}.yaml", *SMALL.split()]
+            done = subprocess.run(
+                [*command, "--json"], env=os.environ | {"GTR_HOME": home}, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                sys.exit(done.stderr)
+            record = json.loads(done.stdout.splitlines()[-1])
+            for kind in ("agent", "teacher"):
+                print(f"{method:<10} {kind:<8} {record[kind]['sha256']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
