@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from gtr_core.config import MergeConfig
 from gtr_core.merge import METHODS, Shards, merge_directories, merge_state_dicts, sma
-from gtr_core.seeding import torch_generator
+from gtr_core.seeding.streams import torch_generator
 
 ENTRIES, DENSITY, MEMBERS = 4_400_000, 0.8, 8
 TENSORS, SHAPE, SHARDS = 32, (1024, 1024), 4

@@ -29,14 +29,14 @@ FLOW = """
 import json, sys, time
 from contextlib import nullcontext
 from pathlib import Path
-from tasks.environment import quiet_environment
+from tasks.execution.environment import quiet_environment
 home, api, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 quiet_environment(home)
 began = time.perf_counter()
 from prefect import flow
-from flows.server import prefect_server
-from tasks.stage import run_stage, stage_task
-from tasks.store import StageStore
+from flows.orchestration.server import prefect_server
+from tasks.store.stage import run_stage, stage_task
+from tasks.store.store import StageStore
 imported = time.perf_counter()
 with prefect_server(home) if api == "workspace" else nullcontext():
     served = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 app = typer.Typer(
     name="gtr",
@@ -48,7 +48,7 @@ def demo(
 
     Run again, it reuses every finished stage; killed, it goes on where it was.
     """
-    from flows.demo import run_demo
+    from flows.sweeps.demo import run_demo
 
     result = run_demo(overrides or [], seeds=seeds, jobs=jobs)
     if as_json:
@@ -65,12 +65,12 @@ def run(
     accept_code_change: AcceptCode = False,
 ) -> None:
     """Run one experiment, or resume it: finished stages are reused."""
-    from gtr_core.compose import load_experiment
+    from gtr_core.config.loading import load_experiment
 
     experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
     _make_workspace()
     from flows.launch import launch
-    from flows.runs import Origin
+    from flows.runs.run import Origin
 
     accepting = ["--accept-code-change"] if accept_code_change else []
     command = shlex.join(["gtr", "run", str(config), *(overrides or []), *accepting])
@@ -116,17 +116,17 @@ def sweep(
 ) -> None:
     """Run every cell of a sweep; again, only what is missing or failed. Exit code 1 when a cell failed."""
     if dry_run:
-        from flows.estimate import dry_run as foresee
+        from flows.sweeps.estimate import dry_run as foresee
 
         result = foresee(file, overrides or [], jobs=jobs, as_json=as_json)
     elif submit:
         _make_workspace()
-        from flows.submit import submit_sweep
+        from flows.sweeps.submit import submit_sweep
 
         result = submit_sweep(file, overrides or [], pool)
     else:
         _make_workspace()
-        from flows.sweep import run_sweep
+        from flows.sweeps.run import run_sweep
 
         result = run_sweep(file, overrides or [], jobs=jobs)
     if as_json:
@@ -158,7 +158,7 @@ def worker(
 ) -> None:
     """Run what is submitted to a work pool, until Ctrl-C."""
     _make_workspace()
-    from flows.worker import work
+    from flows.orchestration.worker import work
 
     raise typer.Exit(work(pool, limit))
 
@@ -169,7 +169,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show runs, or one run's stages: done, reused, running, failed, and the seconds they took."""
-    from flows.status import show_status
+    from flows.admin.status import show_status
 
     show_status(run, as_json=as_json)
 
@@ -188,7 +188,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Play fixed episodes with any checkpoint, teacher or registered model, and report with 95 % intervals."""
-    from flows.evaluation import evaluate_model
+    from flows.models.evaluate import evaluate_model
 
     figures = evaluate_model(model, env, split=split, episodes=episodes, greedy=not sampled, seed=seed)
     if as_json:
@@ -206,7 +206,7 @@ def play(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("episode.html"),
 ) -> None:
     """Play one episode and write it as an HTML page: frames, prompts, thoughts, actions and rewards."""
-    from flows.play import play_page
+    from flows.models.play import play_page
 
     play_page(model or policy, env, split=split, seed=seed, greedy=greedy, out=out)
 
@@ -227,7 +227,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Merge checkpoints without training, and register the result in MLflow."""
-    from flows.merge import merge_models, merge_settings
+    from flows.models.merge import merge_models, merge_settings
 
     settings = merge_settings(method, density, weights, lam, normalize, len(models))
     record = merge_models(models, settings, seed=seed, out=out, start=start)
@@ -248,7 +248,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="A file: .csv, .json or .md.")] = None,
 ) -> None:
     """Compare finished runs: mean, deviation and 95 % interval over seeds, paired differences, hours and money."""
-    from flows.compare import compare_runs
+    from flows.reporting.compare import compare_runs
 
     formats = [name for name, wanted in (("csv", csv), ("json", as_json), ("markdown", markdown)) if wanted]
     compare_runs(runs, by=by or [], metrics=metric or [], formats=formats, pairs=pairs, finished_only=finished, out=out)
@@ -262,7 +262,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page that compares finished runs: tables, curves, cost, families, episodes."""
-    from flows.report import report_runs
+    from flows.reporting.report import report_runs
 
     print(report_runs(runs, by=by or [], finished_only=finished, out=out))
 
@@ -272,7 +272,7 @@ def ui(
     port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Serve the MLflow and Prefect UIs of this workspace on loopback until Ctrl-C."""
-    from flows.ui import serve
+    from flows.admin.ui import serve
 
     serve(port)
 
@@ -280,7 +280,7 @@ def ui(
 @app.command()
 def sync() -> None:
     """Deliver to MLflow what could not be delivered while its server was away."""
-    from flows.sync import deliver_all
+    from flows.admin.sync import deliver_all
 
     deliver_all()
 
@@ -294,7 +294,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Free tensors of checkpoints, teachers and rollouts that no alias, policy or unfinished run needs."""
-    from flows.gc import collect
+    from flows.admin.gc import collect
 
     result = collect(runs or [], keep, n, free=yes, show=not as_json)
     if as_json:
@@ -304,7 +304,7 @@ def gc(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, which devices, servers and disk there are, and what is wrong with them."""
-    from flows.doctor import examine
+    from flows.admin.doctor import examine
 
     healthy = examine(as_json=as_json)
     raise typer.Exit(0 if healthy else 1)
@@ -319,7 +319,7 @@ def download(
     out: Annotated[Path | None, typer.Option(help="Folder; default: ALFWORLD_DATA, else ~/.cache/alfworld.")] = None,
 ) -> None:
     """Fetch ALFWorld's own games by its own downloader, and check what arrived."""
-    from flows.games import download_games
+    from flows.admin.alfworld import download_games
 
     download_games(out)
 
@@ -333,23 +333,23 @@ def generate(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Write household games: rooms of ALFWorld's floor plans, six task types, disjoint rooms a split."""
-    from flows.games import generate_games
+    from flows.admin.alfworld import generate_games
 
     generate_games(out, n=n, seed=seed, verify=verify, jobs=jobs)
 
 
 def _make_workspace() -> None:
     """Prefect looks for it when it is imported."""
-    from flows.runs import workspace
+    from flows.runs.run import workspace
 
     workspace().mkdir(parents=True, exist_ok=True)
 
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; Ctrl-C, and SIGTERM likewise, is 130."""
-    from flows.processes import obey_parent
-    from flows.runs import workspace
-    from tasks.environment import quiet_environment
+    from flows.orchestration.processes import obey_parent
+    from flows.runs.run import workspace
+    from tasks.execution.environment import quiet_environment
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     obey_parent()

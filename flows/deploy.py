@@ -12,12 +12,12 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner.storage import LocalStorage
 from rich.console import Console
 
-from flows.pool import ROOT, portable, prefect_api, read_pool
-from flows.processes import die_with_parent
-from flows.runs import join_sweep, open_run, workspace
-from gtr_core.compose import load_experiment
-from gtr_core.errors import UserError
-from tasks.environment import quiet_environment
+from flows.orchestration.processes import die_with_parent
+from flows.orchestration.work_pools import ROOT, portable, prefect_api, read_pool
+from flows.runs.run import join_sweep, open_run, workspace
+from gtr_core.config.loading import load_experiment
+from gtr_core.util.errors import UserError
+from tasks.execution.environment import quiet_environment
 
 ENTRYPOINT = "flows/deploy.py:experiment"
 

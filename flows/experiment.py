@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from flows.runs import Run
+from flows.runs.run import Run
 from gtr_core.config import Experiment
-from tasks.best import evaluate_best
-from tasks.evaluate import Evaluation, Model, evaluate
-from tasks.guide import guide, in_buffer
-from tasks.merge import mean, merge
-from tasks.record import StageRecord
-from tasks.rollout import rollout
-from tasks.store import PlanningStore, StageStore
-from tasks.unseen import looked_at_once
-from tasks.update import update
-from tasks.warm_start import Report, warm_start
+from tasks.stages.evaluate import Evaluation, Model, evaluate
+from tasks.stages.evaluate_best import evaluate_best
+from tasks.stages.guide import guide, in_buffer
+from tasks.stages.merge import mean, merge
+from tasks.stages.rollout import rollout
+from tasks.stages.update import update
+from tasks.stages.warm_start import Report, warm_start
+from tasks.store.contents import looked_at_once
+from tasks.store.record import StageRecord
+from tasks.store.store import PlanningStore, StageStore
 
 Awaited = Callable[[], StageRecord]  # waits for a record if need be
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from flows.experiment import plan
 from flows.launch import launch
-from flows.runs import Origin, Run, find_run, open_store, run_of, workspace
-from gtr_core.compose import change, flatten, to_dict
+from flows.runs.run import Origin, Run, find_run, open_store, run_of, workspace
 from gtr_core.config import NOT_DECIDING, ConfigError, Experiment
-from gtr_core.errors import UserError
+from gtr_core.config.loading import change, flatten, to_dict
+from gtr_core.util.errors import UserError
 
 # What an iteration hands to the next one is made for these: another value would need another past.
 PAST = ("env", "model", "warm_start", "seed", "critic.kind", "critic.hidden", "rollout.envs", "rollout.turns")

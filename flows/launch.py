@@ -8,26 +8,26 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from flows.experiment import plan
-from flows.journal import Journal
-from flows.perform import run_experiment
-from flows.published import MODELS
-from flows.runners import task_runner
-from flows.runs import PLAIN, RECORD, Origin, Run, gc_lock, open_run, open_store, read_sweeps, run_of, workspace
-from flows.server import prefect_server
-from flows.watch import warnings_of
+from flows.orchestration.executor import run_experiment
+from flows.orchestration.publish import MODELS
+from flows.orchestration.server import prefect_server
+from flows.orchestration.task_runners import task_runner
+from flows.runs.events import Journal
+from flows.runs.run import PLAIN, RECORD, Origin, Run, gc_lock, open_run, open_store, read_sweeps, run_of, workspace
+from flows.runs.warnings import warnings_of
 from gtr_core.agent.loading import pick_device
-from gtr_core.compose import flatten, to_dict
 from gtr_core.config import NOT_DECIDING, Experiment
+from gtr_core.config.loading import flatten, to_dict
 from gtr_core.envs.check import check_env
-from gtr_core.files import room_for, write_json
 from gtr_core.guidance.corrector.chat import Chat
-from gtr_core.locks import exclusive
-from tasks.model_files import directory_sha256
-from tasks.provenance import provenance, provenance_tags
-from tasks.record import StageRecord
-from tasks.retention import reads
-from tasks.slots import slots_of
-from tasks.tracking import Tracker
+from gtr_core.util.files import room_for, write_json
+from gtr_core.util.locks import exclusive
+from tasks.execution.slots import slots_of
+from tasks.store.record import StageRecord
+from tasks.store.retention import reads
+from tasks.tracking.model_files import directory_sha256
+from tasks.tracking.provenance import provenance, provenance_tags
+from tasks.tracking.tracker import Tracker
 
 console = Console(stderr=True)
 

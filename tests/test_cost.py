@@ -3,7 +3,7 @@
 import pytest
 
 from gtr_core.config import ConfigError, PricesConfig
-from gtr_core.cost import StageUse, cost_of, relative
+from gtr_core.evaluation.cost import StageUse, cost_of, relative
 
 GPU, CPU = "NVIDIA H100", "cpu (x86_64)"
 PAPER = PricesConfig()

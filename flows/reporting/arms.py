@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.reporting.finished import Finished
-from flows.runs import deciding
-from gtr_core.compose import flatten
-from gtr_core.errors import UserError
+from flows.runs.run import deciding
+from gtr_core.config.loading import flatten
+from gtr_core.util.errors import UserError
 
 
 @dataclass(frozen=True)

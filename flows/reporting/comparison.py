@@ -10,7 +10,7 @@ from flows.reporting.costs import cost_table
 from flows.reporting.differences import TEACHER_AHEAD, differences
 from flows.reporting.selection import Selection
 from flows.reporting.table import METRICS, comparison
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 FEW = 4  # arms of which every pair is shown
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from flows.journal import read_events
 from flows.reporting.arms import Arm
 from flows.reporting.finished import Finished
-from flows.runs import Run
+from flows.runs.events import read_events
+from flows.runs.run import Run
 from gtr_core.config import Experiment
-from gtr_core.cost import TRAINING, Cost, StageUse, cost_of, relative
-from gtr_core.files import read_json
-from tasks.store import MANIFEST
+from gtr_core.evaluation.cost import TRAINING, Cost, StageUse, cost_of, relative
+from gtr_core.util.files import read_json
+from tasks.store.store import MANIFEST
 
 REFERENCES = ("gtr", "ppo")  # methods that others are set against
 

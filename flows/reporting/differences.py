@@ -10,8 +10,8 @@ import pandas as pd
 
 from flows.reporting.arms import Arm
 from flows.reporting.finished import MODES, WHO
-from gtr_core.errors import UserError
 from gtr_core.evaluation.paired import paired_difference
+from gtr_core.util.errors import UserError
 
 OUTCOMES = {"success": "won", "return": "return"}
 TEACHER_AHEAD = "teacher - agent"  # the policy column of differences within an arm

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from flows.runs import RECORD, Run
-from gtr_core.errors import UserError
-from gtr_core.files import read_json
-from tasks.metrics import read_metrics
-from tasks.store import MANIFEST
+from flows.runs.run import RECORD, Run
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json
+from tasks.store.metrics import read_metrics
+from tasks.store.store import MANIFEST
 
 WHO = {
     "start": "start",

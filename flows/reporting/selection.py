@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.cells import cells, read_sweep
 from flows.reporting.finished import Finished
-from flows.runs import RECORD, Run, all_runs, find_run, read_sweeps
-from gtr_core.errors import UserError
+from flows.runs.run import RECORD, Run, all_runs, find_run, read_sweeps
+from flows.runs.sweep_spec import cells, read_sweep
+from gtr_core.util.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pandas as pd
 from flows.reporting.arms import Arm
 from flows.reporting.costs import cost_table
 from flows.reporting.finished import MODES, WHO, Final
-from gtr_core.errors import UserError
 from gtr_core.evaluation.intervals import student, wilson
+from gtr_core.util.errors import UserError
 
 METRICS = (
     "success_rate",

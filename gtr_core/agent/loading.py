@@ -16,7 +16,7 @@ from gtr_core.agent.recompute import recompute_layers
 from gtr_core.agent.tiny import build_tiny
 from gtr_core.agent.trainable import FrozenBase, adapter_layers, base_parameters, language_linears, vision_linears
 from gtr_core.config import ConfigError, LoraSettings, ModelConfig, SamplingConfig, TinyConfig
-from gtr_core.seeding import derive
+from gtr_core.seeding.streams import derive
 
 LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # settings that `Policy.score` lacks
 LONGEST_REASON = 300  # characters of another library's message

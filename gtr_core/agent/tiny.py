@@ -16,7 +16,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from gtr_core.agent.processor import without_video
 from gtr_core.config import TinyConfig
-from gtr_core.seeding import derive
+from gtr_core.seeding.streams import derive
 
 SPECIAL = {
     "pad": "<|endoftext|>",

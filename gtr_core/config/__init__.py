@@ -1,7 +1,8 @@
 """The experiment's configuration: typed, frozen, every field with its unit, its default and its source.
 
-YAML files are data; `gtr_core.compose` reads them into this schema and refuses what it does not know. Defaults are the
-paper's (PAPER.md section 2) unless a field says otherwise; the embedded model's file says which it changes and why.
+YAML files are data; `gtr_core.config.loading` reads them into this schema and refuses what it does not know.
+Defaults are the paper's (PAPER.md section 2) unless a field says otherwise; the embedded model's file says which
+it changes and why.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from gtr_core.config.prices import PricesConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig, SlotsConfig
-from gtr_core.errors import ConfigError
+from gtr_core.util.errors import ConfigError
 
 __all__ = [
     "GUIDES",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gtr_core.config.limits import choice, within
-from gtr_core.errors import ConfigError
+from gtr_core.util.errors import ConfigError
 
 
 @dataclass(frozen=True)

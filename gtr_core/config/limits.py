@@ -3,7 +3,7 @@
 import difflib
 import math
 
-from gtr_core.errors import ConfigError
+from gtr_core.util.errors import ConfigError
 
 
 def choice(name: str, value: str, choices: tuple[str, ...]) -> None:

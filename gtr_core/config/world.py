@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gtr_core.config.limits import choice, within
-from gtr_core.errors import ConfigError
+from gtr_core.util.errors import ConfigError
 
 TASK_RUNNERS = ("threads", "dask", "ray")
 

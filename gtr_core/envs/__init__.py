@@ -5,18 +5,20 @@ from gtr_core.envs.text import Answer, Observation, Outcome, TextEnv
 
 __all__ = ["Answer", "Observation", "Outcome", "TextEnv", "environments", "make", "register"]
 
-register("gtr/Points24-v0", env="gtr_core.envs.points:Points24Env", game="gtr_core.envs.games.points:PointsGame")
-register("gtr/EZPoints-v0", env="gtr_core.envs.ezpoints:EZPointsEnv", game="gtr_core.envs.games.points:PointsGame")
+register("gtr/Points24-v0", env="gtr_core.envs.points.env:Points24Env", game="gtr_core.envs.points.text:PointsGame")
+register(
+    "gtr/EZPoints-v0", env="gtr_core.envs.points.ezpoints:EZPointsEnv", game="gtr_core.envs.points.text:PointsGame"
+)
 register(
     "gtr/NumberLine-v0",
-    env="gtr_core.envs.numberline:NumberLineEnv",
-    game="gtr_core.envs.games.numberline:NumberLineGame",
+    env="gtr_core.envs.numberline.env:NumberLineEnv",
+    game="gtr_core.envs.numberline.text:NumberLineGame",
 )
 register(
     "gtr/Blackjack-v0",
-    env="gtr_core.envs.blackjack:BlackjackEnv",
-    game="gtr_core.envs.games.blackjack:BlackjackGame",
+    env="gtr_core.envs.blackjack.env:BlackjackEnv",
+    game="gtr_core.envs.blackjack.text:BlackjackGame",
 )
 register(
-    "gtr/ALFWorld-v0", env="gtr_core.envs.alfworld.env:ALFWorldEnv", game="gtr_core.envs.games.alfworld:ALFWorldGame"
+    "gtr/ALFWorld-v0", env="gtr_core.envs.alfworld.env:ALFWorldEnv", game="gtr_core.envs.alfworld.text:ALFWorldGame"
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gtr_core.envs.pictures.glyphs import Picture
+from gtr_core.envs.drawing.glyphs import Picture
 from gtr_core.envs.text import TextEnv
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gtr_core.envs.deals import shuffled
+from gtr_core.envs.cards.deals import shuffled
 from gtr_core.envs.registry import make
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 from PIL import Image
 
-from gtr_core.envs.pictures.glyphs import Picture
+from gtr_core.envs.drawing.glyphs import Picture
 from gtr_core.envs.play import Turn
 
 STYLE = """

@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium
 import numpy as np
 
+from gtr_core.envs.drawing.glyphs import Picture
 from gtr_core.envs.drift import NonStationary
 from gtr_core.envs.parser import parse
-from gtr_core.envs.pictures.glyphs import Picture
 
 
 @dataclass(frozen=True)

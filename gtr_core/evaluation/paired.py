@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
 
 RESAMPLES = 10_000
 

@@ -8,7 +8,7 @@ import torch
 from gtr_core.agent.policy import Policy
 from gtr_core.envs import make
 from gtr_core.envs.episodes import EpisodeSet
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def play(
         greedy: take the likeliest token each time; otherwise draw at the policy's own sampling settings.
         seed: of the draws; each episode has a stream of its own, so batching changes nothing.
         batch_size: episodes played side by side.
-        only: which of them, to play a part of the list (see `gtr_core.shards`); None: all.
+        only: which of them, to play a part of the list (see `gtr_core.rollout.shards`); None: all.
     """
     only = range(len(episodes.episodes)) if only is None else only
     played: list[Episode] = []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gtr_core.envs import make
 from gtr_core.envs.episodes import EpisodeSet
 from gtr_core.envs.play import Turn
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
 
 
 def replay(episodes: EpisodeSet, number: int, texts: Sequence[str], *, seed: int, draws: int) -> list[Turn]:

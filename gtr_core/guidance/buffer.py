@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from gtr_core.seeding import generator
-from gtr_core.turns import Lesson
+from gtr_core.rollout.types import Lesson
+from gtr_core.seeding.streams import generator
 
 
 def pooled(stages: Iterable[tuple[int, list[Lesson]]], capacity: int, seed: int) -> list[Lesson]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
 from gtr_core.envs.text import TextEnv
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.types import Lesson, Rollout
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def corrected_guidance(
     Args:
         policy: the agent; its tokenizer and its limit are what is needed of it.
         rollout: the agent's turns.
-        states: of `gtr_core.rollout.replay`.
+        states: of `gtr_core.rollout.collect.replay`.
         corrector: who judges.
     """
     valid = rollout.valid_T_E.flatten().tolist()

@@ -17,7 +17,7 @@ from torch import Tensor
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig
 from gtr_core.guidance.vocabulary import vocabulary_kl
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 
 @dataclass(frozen=True)

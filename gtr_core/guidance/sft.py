@@ -14,8 +14,8 @@ from torch import Tensor
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
 from gtr_core.config import SamplingConfig, SFTConfig
-from gtr_core.seeding import generator
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.seeding.streams import generator
 
 ActionStart = Callable[[str], int | None]  # character where a valid answer's action begins; None for an invalid one
 

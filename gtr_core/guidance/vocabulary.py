@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.sampling import log_probs
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 POSITIONS = 512  # two fp32 arrays of POSITIONS x 152,064 words are 0.6 GB
 

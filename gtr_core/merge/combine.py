@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
-from gtr_core.merge.deltas import dense_deltas
-from gtr_core.merge.method import MergeError
+from gtr_core.deltas.errors import MergeError
+from gtr_core.deltas.task_vectors import dense_deltas
 from gtr_core.merge.registry import METHODS
 from gtr_core.merge.statistics import MergeStatistics
-from gtr_core.seeding import torch_generator
+from gtr_core.seeding.streams import torch_generator
 
 
 def merge_deltas(

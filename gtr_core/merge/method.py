@@ -6,14 +6,9 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
-from gtr_core.errors import UserError
 
 Draw = Callable[[int], torch.Generator]
 """The random stream of member 0, 1, ... for this tensor: the same whenever and in whatever order it is asked for."""
 
 Method = Callable[[Sequence[Tensor], Sequence[float], MergeConfig, Draw], Tensor]
 """`method(taus, weights, config, draw)`: fp32 task vectors of one shape on the CPU, one weight each, to one of them."""
-
-
-class MergeError(UserError, ValueError):
-    """Checkpoints that cannot be merged, or a merge that cannot be made; one sentence that names the first reason."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
-from gtr_core.merge.method import Draw, MergeError
+from gtr_core.deltas.errors import MergeError
+from gtr_core.merge.method import Draw
 
 STRAIGHT = 0.9995  # |cosine| above which an arc is taken for a line
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gtr_core.merge.method import MergeError
+from gtr_core.deltas.errors import MergeError
 
 
 @dataclass

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.rl.gae import gae, normalise
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.optimiser import optimiser_of
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.types import Lesson, Rollout
 
 ALONE = Ranks()
 

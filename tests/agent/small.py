@@ -23,10 +23,10 @@ from gtr_core.config import (
 )
 from gtr_core.envs import make
 from gtr_core.envs.demos import demonstrations
-from gtr_core.rollout import collect
-from gtr_core.seeding import torch_generator
-from gtr_core.supervised import imitate
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rl.supervised import imitate
+from gtr_core.rollout.collect import collect
+from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.seeding.streams import torch_generator
 
 SHAPE = TinyConfig(hidden=64, layers=2, heads=2, kv_heads=1, intermediate=128, vision_hidden=48, vision_layers=1)
 SAMPLING = SamplingConfig(temperature=0.8, max_new_tokens=18)

@@ -5,17 +5,17 @@ from importlib.util import find_spec
 
 import pytest
 
-from gtr_core.compose import build
 from gtr_core.config import METHODS, Experiment
+from gtr_core.config.loading import build
 from gtr_core.envs import environments
 from gtr_core.envs.alfworld.generate import generate
-from tasks.evaluate import Evaluation, evaluate
-from tasks.guide import guide
-from tasks.merge import merge
-from tasks.rollout import rollout
-from tasks.store import StageStore
-from tasks.update import update
-from tasks.warm_start import warm_start
+from tasks.stages.evaluate import Evaluation, evaluate
+from tasks.stages.guide import guide
+from tasks.stages.merge import merge
+from tasks.stages.rollout import rollout
+from tasks.stages.update import update
+from tasks.stages.warm_start import warm_start
+from tasks.store.store import StageStore
 
 pytestmark = pytest.mark.long
 

@@ -10,11 +10,11 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from gtr_core.agent.checkpoint import Card, become, read_weights, save_agent, save_dense
 from gtr_core.agent.loading import adapter_targets, base_tensors, load_policy, save_base
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.sampling import log_probs
 from gtr_core.agent.trainable import base_parameters
-from gtr_core.checkpoint import Card, become, read_weights, save_agent, save_dense
 from gtr_core.config import LoraSettings, ModelConfig, SamplingConfig
 from tests.agent.families import FAMILIES, SAMPLING, family_directory, family_policy
 from tests.agent.small import stir

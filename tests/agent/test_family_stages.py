@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from gtr_core.checkpoint import read_weights
-from gtr_core.compose import build
-from tasks.evaluate import Evaluation, evaluate
-from tasks.guide import guide
-from tasks.merge import merge
-from tasks.rollout import rollout
-from tasks.store import StageStore
-from tasks.update import update
-from tasks.warm_start import warm_start
+from gtr_core.agent.checkpoint import read_weights
+from gtr_core.config.loading import build
+from tasks.stages.evaluate import Evaluation, evaluate
+from tasks.stages.guide import guide
+from tasks.stages.merge import merge
+from tasks.stages.rollout import rollout
+from tasks.stages.update import update
+from tasks.stages.warm_start import warm_start
+from tasks.store.store import StageStore
 from tests.agent.families import FAMILIES, family_directory
 
 

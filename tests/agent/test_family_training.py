@@ -6,7 +6,7 @@ import torch
 from gtr_core.agent.critic import Critic
 from gtr_core.config import CriticConfig, EnvConfig, LoraSettings, PPOConfig, RolloutConfig
 from gtr_core.rl.trainer import Guidance, Trainer
-from gtr_core.rollout import collect
+from gtr_core.rollout.collect import collect
 from tests.agent.families import FAMILIES, family_policy
 from tests.agent.small import stir
 

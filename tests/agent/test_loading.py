@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from gtr_core.agent.checkpoint import Card, become, read_card, read_weights, save_agent, save_dense
 from gtr_core.agent.loading import load_policy, new_tiny, pick_device, save_base
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.tiny import build_tiny
-from gtr_core.checkpoint import Card, become, read_card, read_weights, save_agent, save_dense
 from gtr_core.config import ConfigError, LoraSettings, ModelConfig, TinyConfig
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 from tests.agent.small import SAMPLING, SHAPE, scored, small_policy, stir
 
 TEXTS = ["Reach the target.", '{"thoughts": "so +", "action": "+"}'] * 10

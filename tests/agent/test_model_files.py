@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.compose import build, load_experiment, read_yaml
+from gtr_core.config.loading import build, load_experiment, read_yaml
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -9,9 +9,9 @@ import torch
 from gtr_core.agent.policy import Policy
 from gtr_core.config import EnvConfig, RolloutConfig
 from gtr_core.envs import make
-from gtr_core.rollout import collect
-from gtr_core.seeding import derive, generator
-from gtr_core.turns import Lesson, Rollout, load_lessons, save_lessons
+from gtr_core.rollout.collect import collect
+from gtr_core.rollout.types import Lesson, Rollout, load_lessons, save_lessons
+from gtr_core.seeding.streams import derive, generator
 from tests.agent.small import ENV, prompts, small_critic, small_rollout
 
 STREAM = ("rollout", 1, 1)

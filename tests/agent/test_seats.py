@@ -11,8 +11,8 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config import EnvConfig, ExecutionConfig, RolloutConfig
 from gtr_core.envs.episodes import episode_set
 from gtr_core.evaluation.play import play
-from gtr_core.rollout import collect, replay
-from gtr_core.seats import PooledSeats, Seats
+from gtr_core.rollout.collect import collect, replay
+from gtr_core.rollout.vector_env import PooledSeats, Seats
 from tests.agent.small import small_critic
 
 ENV = EnvConfig("gtr/Points24-v0", {"n_cards": 2, "target": 12, "layout": "compact", "truncate_on_illegal": True})

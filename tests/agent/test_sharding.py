@@ -12,7 +12,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.agent.recompute import layers_of
 from gtr_core.agent.sharding import is_part, like, whole
 from gtr_core.rl.ranks import Ranks
-from tasks.ports import free_port
+from tasks.execution.ports import free_port
 from tests.agent.families import FAMILIES, family_policy
 from tests.agent.small import prompts, scored, small_policy
 from tests.rl.learner import same

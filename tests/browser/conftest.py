@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.ports import free_port
+from tasks.execution.ports import free_port
 from tests.flows.conftest import SMALL, config, gtr, last_line, served_ui
 
 if TYPE_CHECKING:

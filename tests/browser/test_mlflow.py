@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gtr_core.files import read_json
+from gtr_core.util.files import read_json
 from tests.browser.conftest import SLOW_MS, Workspace
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.compose import build, flatten, load_experiment, read_yaml, to_dict
 from gtr_core.config import METHODS, ConfigError, Experiment
+from gtr_core.config.loading import build, flatten, load_experiment, read_yaml, to_dict
 from gtr_core.envs import make
 from gtr_core.envs.alfworld.generate import generate
 from tests.config.made import CONFIGS, KL, small, written

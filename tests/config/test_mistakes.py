@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.compose import load_experiment
 from gtr_core.config import ConfigError
+from gtr_core.config.loading import load_experiment
 from tests.config.made import KL, small, written
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtr_core.seeding import derive, generator, torch_generator
+from gtr_core.seeding.streams import derive, generator, torch_generator
 
 NAMES = st.one_of(st.integers(0, 10**6), st.text("abcdefgh_", min_size=1, max_size=8))
 
@@ -36,7 +36,7 @@ def test_drawing_leaves_the_global_state_alone() -> None:
 def test_another_process_has_the_same_streams() -> None:
     """No hash of the process takes part: text is hashed anew in each."""
     code = """
-from gtr_core.seeding import derive, torch_generator
+from gtr_core.seeding.streams import derive, torch_generator
 print(derive("rollout", 1, 2), *torch_generator("x", 3).get_state()[:8].tolist())
 """
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

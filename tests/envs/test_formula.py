@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtr_core.envs.formula import FormulaError, evaluate
+from gtr_core.envs.points.formula import FormulaError, evaluate
 
 PIECES = st.sampled_from([1, 2, 3, 4, 6, 8, 10, "+", "-", "*", "/", "(", ")", " "])
 

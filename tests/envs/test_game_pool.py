@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from gtr_core import envs
-from gtr_core.envs.pool import GamePool, Start, Turn
 from gtr_core.envs.text import Outcome
+from gtr_core.rollout.process_pool import GamePool, Start, Turn
 
 ANSWERS = ("4", "nonsense", "*", "10", "+", "6", "nonsense", "/")
 CARDS = partial(envs.make, "gtr/Points24-v0", layout="compact")

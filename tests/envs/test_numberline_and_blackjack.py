@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gtr_core.envs  # noqa: F401 - registers the environments
-from gtr_core.envs.strategy import best_action, hit_value, stand_value, total
+from gtr_core.envs.blackjack.strategy import best_action, hit_value, stand_value, total
 
 
 def line(**kwargs: Any) -> Any:

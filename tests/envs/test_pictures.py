@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import gtr_core.envs  # noqa: F401 - registers the environments
-from gtr_core.envs.pictures.glyphs import ASSETS
+from gtr_core.envs.drawing.glyphs import ASSETS
 
 GAMES = ("Points24", "EZPoints", "NumberLine", "Blackjack")
 

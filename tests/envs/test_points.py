@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gtr_core.envs
-from gtr_core.envs.solver import hand, solvable
+from gtr_core.envs.points.solver import hand, solvable
 
 POINTS, EZ = "gtr/Points24-v0", "gtr/EZPoints-v0"
 
@@ -164,7 +164,7 @@ def test_ranks_and_suits_are_uniform() -> None:
     env = make()
     env.reset(seed=0)
     cards = [card for _ in range(2000) for card in env.reset()[1]["Cards"]]
-    ranks = np.bincount([gtr_core.envs.deals.card_rank(card) for card in cards], minlength=14)[1:]
+    ranks = np.bincount([gtr_core.envs.cards.deals.card_rank(card) for card in cards], minlength=14)[1:]
     assert np.abs(ranks / len(cards) - 1 / 13).max() < 0.012
     assert {card[0] for card in cards} == set("SHDC")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtr_core.envs.formula import FormulaError, evaluate
-from gtr_core.envs.solver import continuation, hand, solvable, solve, uses
+from gtr_core.envs.points.formula import FormulaError, evaluate
+from gtr_core.envs.points.solver import continuation, hand, solvable, solve, uses
 
 HANDS = st.lists(st.integers(1, 10), min_size=2, max_size=4).map(hand)
 

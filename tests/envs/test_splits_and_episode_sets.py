@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from gtr_core import envs
-from gtr_core.envs.deals import hand_splits, partition
+from gtr_core.envs.cards.deals import partition
 from gtr_core.envs.demos import demonstrations
 from gtr_core.envs.episodes import episode_set
-from gtr_core.envs.solver import hand, solvable
+from gtr_core.envs.points.hands import hand_splits
+from gtr_core.envs.points.solver import hand, solvable
 
 CARDS3: dict[str, Any] = {"n_cards": 3, "target": 12, "max_rank": 10, "solvable_only": True, "layout": "compact"}
 GAMES = [

@@ -9,7 +9,7 @@ from gtr_core.envs import make
 from gtr_core.envs.episodes import EpisodeSet, episode_set
 from gtr_core.evaluation.metrics import summarise
 from gtr_core.evaluation.play import play
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
 from tests.agent.small import ENV
 
 

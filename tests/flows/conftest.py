@@ -106,7 +106,7 @@ def small_run(home: Path, name: str, overrides: Sequence[str] = (), **extra: str
 def kl_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """A finished run, and its workspace's Prefect server kept up so that each further command starts in seconds."""
     home = tmp_path_factory.mktemp("home")
-    hold = "import sys, pathlib; from flows.server import prefect_server\n"
+    hold = "import sys, pathlib; from flows.orchestration.server import prefect_server\n"
     hold += "with prefect_server(pathlib.Path(sys.argv[1])): print('up', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(home)]
     with subprocess.Popen(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-import tasks.merge
+import tasks.stages.merge
 from flows.experiment import plan
-from flows.journal import Journal
-from flows.runs import PLAIN, Origin, Run, open_run
-from gtr_core.compose import load_experiment
+from flows.runs.events import Journal
+from flows.runs.run import PLAIN, Origin, Run, open_run
 from gtr_core.config import Experiment
-from gtr_core.files import read_json
-from tasks.store import MANIFEST, PlanningStore
+from gtr_core.config.loading import load_experiment
+from gtr_core.util.files import read_json
+from tasks.store.store import MANIFEST, PlanningStore
 from tests.flows.conftest import SMALL, Finished, config
 
 
@@ -56,9 +56,9 @@ def finished(
 
 def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """One module behind the merge is edited."""
-    sources = {**tasks.merge.code_files("tasks.merge"), "gtr_core.merge.ties": "edited"}
-    monkeypatch.setattr("tasks.merge.code_files", lambda *modules: sources)
-    monkeypatch.setattr("tasks.merge.code_version", lambda *modules: "edited")
+    sources = {**tasks.stages.merge.code_files("tasks.stages.merge"), "gtr_core.merge.ties": "edited"}
+    monkeypatch.setattr("tasks.stages.merge.code_files", lambda *modules: sources)
+    monkeypatch.setattr("tasks.stages.merge.code_version", lambda *modules: "edited")
     monkeypatch.setattr(
-        "flows.runs.code_version", lambda module, *more: "edited" if module == "tasks.merge" else module
+        "flows.runs.run.code_version", lambda module, *more: "edited" if module == "tasks.stages.merge" else module
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from gtr_core.locks import exclusive
+from gtr_core.util.locks import exclusive
 from tests.flows.conftest import config
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from gtr_core.files import read_json
+from gtr_core.util.files import read_json
 from tests.flows.conftest import Finished, gtr, last_line
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

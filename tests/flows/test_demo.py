@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.journal import read_events
+from flows.runs.events import read_events
 from tests.flows.conftest import ROOT, SMALL, environment, gtr, last_line
 from tests.reporting.made import fetches_nothing
 

@@ -19,12 +19,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Running
 
 from flows.deploy import deploy
-from flows.journal import Journal, read_events
-from flows.pool import prefect_api
-from flows.runs import find_run, is_complete
-from flows.submit import submit_sweep
-from gtr_core.errors import UserError
-from gtr_core.files import read_json
+from flows.orchestration.work_pools import prefect_api
+from flows.runs.events import Journal, read_events
+from flows.runs.run import find_run, is_complete
+from flows.sweeps.submit import submit_sweep
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr
 from tests.flows.made import branched
 

@@ -9,10 +9,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.experiment import plan
 from flows.fork import fork, history_until
 from flows.launch import launch
-from flows.runs import Origin, all_runs, find_run, open_run, run_of
-from gtr_core.compose import load_experiment
-from gtr_core.errors import UserError
-from tasks.store import PlanningStore
+from flows.runs.run import Origin, all_runs, find_run, open_run, run_of
+from gtr_core.config.loading import load_experiment
+from gtr_core.util.errors import UserError
+from tasks.store.store import PlanningStore
 from tests.flows.conftest import SMALL, Finished, config, gtr, last_line
 from tests.flows.made import branched, change_code, finished, small
 

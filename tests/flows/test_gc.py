@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from flows.admin.gc import collect
 from flows.experiment import plan
-from flows.gc import collect
-from flows.models import find_model
-from flows.runs import RECORD, Run, open_run, run_of
-from gtr_core.errors import UserError
-from gtr_core.files import sha256_file, write_json
-from tasks.record import StageRecord
-from tasks.store import FREED, PlanningStore
-from tasks.tracking import Tracker
+from flows.models.resolve import find_model
+from flows.runs.run import RECORD, Run, open_run, run_of
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import sha256_file, write_json
+from tasks.store.record import StageRecord
+from tasks.store.store import FREED, PlanningStore
+from tasks.tracking.tracker import Tracker
 from tests.flows.conftest import Finished, gtr, last_line, small_run
 from tests.flows.made import branched, finished, small
 from tests.tracking.conftest import empty_store, workspace  # noqa: F401 - fixtures
@@ -162,7 +162,7 @@ def test_joined_parts_go_whole_once_no_run_is_amid_one(home: Path) -> None:
 def test_run_of_older_code_that_has_not_ended_keeps_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(small("iterations=3"), home, before="rollout-3")
     with_tensors(run, ended=False)
-    monkeypatch.setattr("flows.runs.code_version", lambda module, *more: f"newer {module}")
+    monkeypatch.setattr("flows.runs.run.code_version", lambda module, *more: f"newer {module}")
     assert run_of(run.experiment, home).key != run.key
     assert collect([], "last", 1, free=False, show=False)["stages"] == []
 

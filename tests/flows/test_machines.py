@@ -12,12 +12,12 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
-from flows.cells import cells, read_sweep
 from flows.experiment import plan
-from flows.journal import read_events
-from flows.runs import Run, open_store
-from gtr_core.files import read_json
-from gtr_core.locks import exclusive
+from flows.runs.events import read_events
+from flows.runs.run import Run, open_store
+from flows.runs.sweep_spec import cells, read_sweep
+from gtr_core.util.files import read_json
+from gtr_core.util.locks import exclusive
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr, last_line
 from tests.flows.made import branched
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from gtr_core.agent.loading import load_policy
 from gtr_core.config import ModelConfig, SamplingConfig
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 from tests.flows.conftest import Finished, gtr, last_line
 
 CHECKPOINTS = ("models:/gtr-agent-cards3/1", "models:/gtr-agent-cards3/2")
@@ -74,7 +74,7 @@ def test_a_directory_that_is_there_is_left_alone(kl_run: Finished, tmp_path: Pat
     ],
 )
 def test_weights_are_said_in_a_word_or_as_numbers(weights: str, expected: tuple[str, list[float]]) -> None:
-    from flows.merge import merge_settings
+    from flows.models.merge import merge_settings
 
     settings = merge_settings("ties", 0.8, weights, 1.0, True, 2)
     assert (settings.weights, settings.explicit) == expected
@@ -92,7 +92,7 @@ def test_weights_are_said_in_a_word_or_as_numbers(weights: str, expected: tuple[
     ],
 )
 def test_a_mistake_is_one_sentence(method: str, density: float, weights: str, words: str) -> None:
-    from flows.merge import merge_settings
+    from flows.models.merge import merge_settings
 
     with pytest.raises(UserError, match=words):
         merge_settings(method, density, weights, 1.0, True, 2)

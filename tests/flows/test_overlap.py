@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.journal import read_events
-from gtr_core.files import read_json
-from gtr_core.locks import exclusive
-from tasks.mlflow_store import connect
-from tasks.store import StageStore
+from flows.runs.events import read_events
+from gtr_core.util.files import read_json
+from gtr_core.util.locks import exclusive
+from tasks.store.store import StageStore
+from tasks.tracking.connection import connect
 from tests.flows.conftest import SMALL, Finished, config, started
 from tests.flows.made import branched
 

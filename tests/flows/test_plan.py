@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.cells import Cell, cells, read_sweep
-from flows.estimate import Guess, plan_cells, print_plan, totals
+from flows.admin.explain import differences, recomputed
 from flows.experiment import plan
-from flows.runs import run_of
-from flows.why import differences, recomputed
-from tasks.store import PlanningStore
+from flows.runs.run import run_of
+from flows.runs.sweep_spec import Cell, cells, read_sweep
+from flows.sweeps.estimate import Guess, plan_cells, print_plan, totals
+from tasks.store.store import PlanningStore
 from tests.flows.conftest import config
 from tests.flows.made import change_code, finished, small
 

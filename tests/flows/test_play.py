@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.play import play_page
+from flows.models.play import play_page
 from gtr_core.envs import environments
 from gtr_core.envs.alfworld.generate import generate
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 from tests.flows.conftest import Finished, gtr
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from gtr_core.files import read_json
+from gtr_core.util.files import read_json
 from tests.flows.conftest import ROOT, Finished, environment, gtr, last_line
 
 pytestmark = pytest.mark.slow

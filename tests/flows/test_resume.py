@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.journal import read_events
+from flows.runs.events import read_events
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, hear_ctrl_c, small_run
 
 pytestmark = pytest.mark.slow

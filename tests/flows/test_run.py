@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.experiment import plan
-from flows.journal import read_progress
-from flows.runs import run_of
-from gtr_core.compose import load_experiment
-from tasks.store import PlanningStore
+from flows.runs.events import read_progress
+from flows.runs.run import run_of
+from gtr_core.config.loading import load_experiment
+from tasks.store.store import PlanningStore
 from tests.flows.conftest import SMALL, Finished, config, environment, gtr, last_line, small_run
 from tests.reporting.made import fetches_nothing
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.cells import cells, read_sweep
-from flows.journal import read_events
-from gtr_core.files import read_json
+from flows.runs.events import read_events
+from flows.runs.sweep_spec import cells, read_sweep
+from gtr_core.util.files import read_json
 from tests.flows.conftest import SMALL, Finished, config, gtr, last_line
 
 SWEEP = f"""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cells import cells, read_sweep
+from flows.runs.sweep_spec import cells, read_sweep
 from gtr_core.config import ConfigError
 from tests.flows.conftest import ROOT, config
 

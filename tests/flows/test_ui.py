@@ -8,7 +8,7 @@ import urllib.request
 import psutil
 import pytest
 
-from tasks.ports import free_port
+from tasks.execution.ports import free_port
 from tests.flows.conftest import Finished, gtr, served_ui
 
 pytestmark = pytest.mark.slow

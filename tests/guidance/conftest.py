@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from gtr_core.agent.policy import Policy
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy, small_rollout
 from tests.guidance.made import Weights, teacher_of
 

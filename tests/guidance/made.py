@@ -8,7 +8,7 @@ from torch import Tensor
 from gtr_core.agent.loading import base_tensors
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.sampling import log_probs
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 Weights = Mapping[str, Tensor]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gtr_core.guidance.buffer import pooled
-from gtr_core.turns import Lesson
+from gtr_core.rollout.types import Lesson
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 Stage = tuple[int, list[Lesson]]

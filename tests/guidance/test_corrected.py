@@ -14,8 +14,8 @@ from gtr_core.envs.parser import parse
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.corrected import Corrections, Corrector, corrected_guidance
 from gtr_core.guidance.corrector.oracle import oracle
-from gtr_core.rollout import collect, replay
-from gtr_core.turns import Rollout
+from gtr_core.rollout.collect import collect, replay
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import ENV, small_critic, small_policy
 from tests.guidance.made import first
 from tests.rl.made import made_rollout

@@ -10,7 +10,7 @@ from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.guidance.kl import kl_guidance
 from gtr_core.rl.advantages import targets
 from gtr_core.rl.trainer import Guidance, imitation_loss, taught_tokens
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.types import Lesson, Rollout
 from tests.agent.small import small_rollout, stir
 from tests.rl.learner import ONCE, distance, gradients, parameters, same, train, trainer
 from tests.rl.made import random_rollout

@@ -11,7 +11,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.guidance.kl import estimate, kl_guidance, span
 from gtr_core.rl.advantages import targets
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy, small_rollout
 from tests.guidance.made import Weights, first, teacher_of, token_by_token
 

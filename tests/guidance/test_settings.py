@@ -2,8 +2,8 @@
 
 import pytest
 
-from gtr_core.compose import load_experiment
 from gtr_core.config import METHODS, ConfigError, Experiment
+from gtr_core.config.loading import load_experiment
 from tests.config.made import KL
 
 

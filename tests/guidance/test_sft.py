@@ -13,7 +13,7 @@ from gtr_core.envs import make
 from gtr_core.envs.parser import parse
 from gtr_core.guidance.sft import sft_guidance
 from gtr_core.rl.trainer import imitation_loss, taught_tokens
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.types import Lesson, Rollout
 from tests.agent.small import ENV, small_policy
 from tests.guidance.made import Weights
 

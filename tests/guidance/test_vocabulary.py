@@ -7,7 +7,7 @@ from torch import Tensor
 import gtr_core.guidance.vocabulary
 from gtr_core.agent.policy import Policy
 from gtr_core.guidance.vocabulary import vocabulary_kl
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_policy, stir
 from tests.guidance.made import Weights, first, token_by_token
 

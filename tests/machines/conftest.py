@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(scope="module")
 def workspace_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server of a workspace of its own, whatever the environment says."""
-    from flows.server import prefect_server
+    from flows.orchestration.server import prefect_server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PREFECT_API_URL", raising=False)

@@ -6,11 +6,11 @@ from safetensors.torch import save_file
 
 from gtr_core.agent.loading import save_base
 from gtr_core.config import CriticConfig, EvaluationConfig, ExecutionConfig, Experiment, ModelConfig, RolloutConfig
-from gtr_core.files import write_json
-from tasks.record import StageRecord
-from tasks.stage import run_stage
-from tasks.store import StageStore
-from tasks.workbench import BASE, CRITIC
+from gtr_core.util.files import write_json
+from tasks.stages.model_cache import BASE, CRITIC
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
 from tests.agent.small import ENV, SAMPLING, small_critic, small_policy
 
 

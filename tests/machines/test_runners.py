@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import side_by_side
+from flows.orchestration.task_runners import side_by_side
 from gtr_core.config import Experiment
-from gtr_core.errors import UserError
-from gtr_core.files import read_json
-from tasks.evaluate import Evaluation, evaluate, evaluate_parts
-from tasks.ports import free_port
-from tasks.record import Part, StageRecord
-from tasks.rollout import rollout, rollout_parts
-from tasks.store import StageStore
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json
+from tasks.execution.ports import free_port
+from tasks.stages.evaluate import Evaluation, evaluate, evaluate_parts
+from tasks.stages.rollout import rollout, rollout_parts
+from tasks.store.record import Part, StageRecord
+from tasks.store.store import StageStore
 from tests.machines.made import content, experiment, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("workspace_server")]
@@ -90,9 +90,9 @@ def test_a_worker_with_other_code_is_one_sentence(tmp_path: Path, monkeypatch: p
     store, settings = StageStore(tmp_path), experiment(shards=2)
     parts = rollout_parts(store, settings, 1, start(store), None)
     versions = iter(["the run's"] * len(parts) + ["the worker's"] * len(parts))
-    monkeypatch.setattr("flows.runners.code_version", lambda module: next(versions))
+    monkeypatch.setattr("flows.orchestration.task_runners.code_version", lambda module: next(versions))
     with (
-        pytest.raises(UserError, match=r"another version of tasks\.rollout"),
+        pytest.raises(UserError, match=r"another version of tasks\.stages\.rollout"),
         side_by_side(settings.execution) as spread,
     ):
         spread("rollout-1", parts)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.runners import side_by_side
+from flows.orchestration.task_runners import side_by_side
 from gtr_core.config import ConfigError, Experiment
-from gtr_core.errors import UserError
-from gtr_core.shards import shards
-from tasks.evaluate import Evaluation, evaluate
-from tasks.record import StageRecord
-from tasks.rollout import rollout, rollout_parts
-from tasks.store import PlanningStore, StageStore
+from gtr_core.rollout.shards import shards
+from gtr_core.util.errors import UserError
+from tasks.stages.evaluate import Evaluation, evaluate
+from tasks.stages.rollout import rollout, rollout_parts
+from tasks.store.record import StageRecord
+from tasks.store.store import PlanningStore, StageStore
 from tests.machines.made import content, experiment, start
 
 

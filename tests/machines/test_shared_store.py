@@ -8,13 +8,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from gtr_core.errors import UserError
-from gtr_core.files import read_json
-from tasks.ports import free_port
-from tasks.record import StageRecord
-from tasks.shared_store import SharedStore, shared_store
-from tasks.stage import run_stage
-from tasks.store import DamagedStage, PlanningStore, StageStore
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json
+from tasks.execution.ports import free_port
+from tasks.store.record import StageRecord
+from tasks.store.remote import SharedStore, shared_store
+from tasks.store.stage import run_stage
+from tasks.store.store import DamagedStage, PlanningStore, StageStore
 from tests.machines.buckets import s3_server
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gtr_core.config import ConfigError, ExecutionConfig
-from tasks.store import StageStore
-from tasks.team import Team, team_of
-from tasks.update import update
+from tasks.execution.accelerate_config import Team, team_of
+from tasks.stages.update import update
+from tasks.store.store import StageStore
 from tests.machines.made import experiment, start
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
@@ -26,7 +26,7 @@ def asked(folder: Path, text: str, processes: int = 2) -> Team:
 @pytest.fixture
 def deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the extra were installed, which is all that a plan looks for."""
-    monkeypatch.setattr("tasks.team.find_spec", lambda name: name)
+    monkeypatch.setattr("tasks.execution.accelerate_config.find_spec", lambda name: name)
 
 
 def test_without_a_file_each_process_holds_the_whole_model() -> None:
@@ -64,7 +64,7 @@ def test_deepspeed_shares_the_optimiser_by_the_stage_that_a_file_says(tmp_path: 
 
 
 def test_deepspeed_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.team.find_spec", lambda name: None)
+    monkeypatch.setattr("tasks.execution.accelerate_config.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs the extra 'deepspeed': pip install 'gtr-turbo\[deepspeed\]'\."):
         asked(tmp_path, ZERO2)
 

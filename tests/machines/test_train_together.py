@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gtr_core.config import Experiment, LoraSettings, ModelConfig, PPOConfig
-from tasks.guide import guide
-from tasks.record import StageRecord
-from tasks.rollout import rollout
-from tasks.store import StageStore
-from tasks.update import update
+from tasks.stages.guide import guide
+from tasks.stages.rollout import rollout
+from tasks.stages.update import update
+from tasks.store.record import StageRecord
+from tasks.store.store import StageStore
 from tests.machines.made import experiment, start
 from tests.rl.learner import distance
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gtr_core.config import MergeConfig
 from gtr_core.merge import METHODS
-from gtr_core.seeding import torch_generator
+from gtr_core.seeding.streams import torch_generator
 
 SHAPES = ((7,), (1,), (5, 6), (3, 4, 5), (40, 25))
 EXACT = ("ties", "linear", "slerp", "task_arithmetic", "breadcrumbs", "model_stock")  # those that draw nothing

@@ -17,7 +17,7 @@ from gtr_core.config import MergeConfig
 from gtr_core.merge import METHODS, merge_state_dicts
 from gtr_core.merge.dare import drop
 from gtr_core.merge.della import keep_chance
-from gtr_core.seeding import torch_generator
+from gtr_core.seeding.streams import torch_generator
 from tests.merge.made import random_taus, random_weights
 
 WHY = "PARITY WITH MERGEKIT WAS NOT CHECKED: it is not installed here (pip install 'mergekit>=0.1.5,<0.2')"

@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from gtr_core.agent.checkpoint import Card, become, read_teacher, read_weights, save_agent
 from gtr_core.agent.loading import base_tensors, save_base
 from gtr_core.agent.swapping import put_on
 from gtr_core.agent.trainable import base_parameters
-from gtr_core.checkpoint import Card, become, read_teacher, read_weights, save_agent
 from gtr_core.config import ConfigError, EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
 from gtr_core.envs.episodes import episode_set
 from gtr_core.evaluation.play import play
-from gtr_core.files import write_json
 from gtr_core.merge import merge_state_dicts
-from tasks.merge import mean, merge
-from tasks.record import StageRecord
-from tasks.stage import run_stage
-from tasks.store import StageStore
-from tasks.workbench import BASE, card_settings
+from gtr_core.util.files import write_json
+from tasks.stages.merge import mean, merge
+from tasks.stages.model_cache import BASE, card_settings
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
 from tests.agent.small import ENV, SAMPLING, small_policy, stir
 
 

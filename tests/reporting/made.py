@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.experiment import plan
-from flows.runs import RECORD, Run
+from flows.runs.run import RECORD, Run
 from gtr_core.config import Experiment
-from gtr_core.files import read_json, write_json
-from tasks.metrics import MetricWriter
-from tasks.store import MANIFEST, PlanningStore
+from gtr_core.util.files import read_json, write_json
+from tasks.store.metrics import MetricWriter
+from tasks.store.store import MANIFEST, PlanningStore
 from tests.flows.made import finished
 
 DEALS = ("[1, 2]", "[1, 2]", "[3, 4]", "[5, 6]")

@@ -8,8 +8,8 @@ from flows.reporting.family import family
 from flows.reporting.finished import Finished
 from flows.reporting.page import render
 from flows.reporting.selection import select
-from flows.runs import RECORD
-from gtr_core.files import read_json, write_json
+from flows.runs.run import RECORD
+from gtr_core.util.files import read_json, write_json
 from tests.flows.made import small
 from tests.reporting.made import ended, fetches_nothing
 

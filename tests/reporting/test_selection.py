@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.reporting.selection import select
-from flows.runs import join_sweep
-from gtr_core.errors import UserError
+from flows.runs.run import join_sweep
+from gtr_core.util.errors import UserError
 from tests.flows.conftest import SMALL, config
 from tests.flows.made import finished, small
 from tests.reporting.made import ended

@@ -7,8 +7,8 @@ import pytest
 
 from flows.reporting.comparison import Comparison, compare
 from flows.reporting.selection import select
-from gtr_core.errors import UserError
 from gtr_core.evaluation.intervals import wilson
+from gtr_core.util.errors import UserError
 from tests.flows.made import small
 from tests.reporting.made import ended
 
@@ -86,7 +86,7 @@ def test_two_seeds_of_one_row_are_no_axis(home: Path) -> None:
 
 def test_one_run_under_two_codes_is_not_two(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ended(small(method="ppo"), home, {})
-    monkeypatch.setattr("flows.runs.code_version", lambda *modules: "edited")
+    monkeypatch.setattr("flows.runs.run.code_version", lambda *modules: "edited")
     second = ended(small(method="ppo"), home, {})
     with pytest.raises(UserError, match=f"{first.key} and {second.key} have the same configuration and seed"):
         compare(select([first.key, second.key], home))

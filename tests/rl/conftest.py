@@ -1,6 +1,6 @@
 import pytest
 
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy, small_rollout
 
 

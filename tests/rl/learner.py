@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gtr_core.config import PPOConfig
 from gtr_core.rl.trainer import Guidance, Trainer
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy
 
 # One optimiser step on all turns, no clipping of the gradient: what a test starts from.

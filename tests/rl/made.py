@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 
 def made_rollout(

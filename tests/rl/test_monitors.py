@@ -8,7 +8,7 @@ import torch
 
 from gtr_core.rl.advantages import targets
 from gtr_core.rl.trainer import Guidance, Statistics
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, train, trainer, with_logp
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from gtr_core.config import KLConfig
 from gtr_core.rl.trainer import Guidance
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, parameters, same, train, trainer
 
 CONFIG = replace(ONCE, epochs=2, minibatch=6, microbatch=4, max_grad_norm=1.0)

@@ -7,7 +7,7 @@ import torch
 from gtr_core.config import KLConfig
 from gtr_core.rl.advantages import targets
 from gtr_core.rl.trainer import Guidance
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, distance, gradients, train, trainer
 
 CONFIG = replace(ONCE, ratio="token", thought_coef=1.0, microbatch=7)

@@ -10,7 +10,7 @@ import torch
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.config import PPOConfig
 from gtr_core.rl.advantages import targets
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, distance, gradients, parameters, same, train, trainer, with_logp
 
 KINDS = pytest.mark.parametrize("ratio", ["answer", "token"])

@@ -10,8 +10,8 @@ from torch import distributed
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.rl.ranks import Ranks
 from gtr_core.rl.trainer import Guidance, Trainer
-from gtr_core.turns import Lesson, Rollout
-from tasks.ports import free_port
+from gtr_core.rollout.types import Lesson, Rollout
+from tasks.execution.ports import free_port
 from tests.agent.small import small_critic, small_policy
 from tests.rl.learner import ONCE, distance, parameters, same, train, trainer
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.journal import Journal
+from flows.runs.events import Journal
 from gtr_core.config import ConfigError
-from tasks.isolation import StageProcess
-from tasks.record import StageRecord
-from tasks.stage import run_stage
-from tasks.store import StageStore
+from tasks.execution.stage_process import StageProcess
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
 
 
 class Awkward(Exception):  # noqa: N818 - it is one that cannot be sent

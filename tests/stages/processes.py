@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.record import StageRecord
-from tasks.stage import run_stage
-from tasks.store import StageStore
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
 
 
 def slow_stage(store: StageStore, seconds: float, word: str = "fine") -> StageRecord:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.code_version import code_files, code_version
+from tasks.store.fingerprint import code_files, code_version
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -17,9 +17,10 @@ def test_the_closure_follows_every_kind_of_import(tmp_path: Path) -> None:
         tmp_path,
         {
             "tasks/__init__.py": "",
-            "tasks/update.py": "import torch\nfrom gtr_core.rl import ppo\nfrom tasks import helper, stage\n",
+            "tasks/stages/update.py": "import torch\nfrom gtr_core.rl import ppo\n"
+            "from tasks import helper\nfrom tasks.store import stage\n",
             "tasks/helper.py": "",
-            "tasks/stage.py": "import gtr_core.unused\n",
+            "tasks/store/stage.py": "import gtr_core.unused\n",
             "tasks/other.py": "",
             "flows/__init__.py": "",
             "gtr_core/__init__.py": "",
@@ -27,15 +28,15 @@ def test_the_closure_follows_every_kind_of_import(tmp_path: Path) -> None:
             "gtr_core/rl/__init__.py": "from .base import Base\n",
             "gtr_core/rl/base.py": "from .. import seeds\n",
             "gtr_core/rl/ppo.py": "def f():\n    import gtr_core.merge.ties as t\n    import flows\n",
-            "gtr_core/seeds.py": "from gtr_core.files import x\n",
-            "gtr_core/files.py": "",
+            "gtr_core/seeds.py": "from gtr_core.util.files import x\n",
+            "gtr_core/util/files.py": "",
             "gtr_core/merge/__init__.py": "",
             "gtr_core/merge/ties.py": "import gtr_core.rl.ppo\n",
         },
     )
     expected = "__init__ rl rl.base rl.ppo seeds merge merge.ties".replace("__init__", "").split()
-    names = {"gtr_core", *(f"gtr_core.{name}" for name in expected), "tasks", "tasks.update", "tasks.helper"}
-    assert set(code_files("tasks.update", root=tmp_path)) == names
+    names = {"gtr_core", *(f"gtr_core.{name}" for name in expected), "tasks", "tasks.stages.update", "tasks.helper"}
+    assert set(code_files("tasks.stages.update", root=tmp_path)) == names
 
 
 def test_a_changed_file_is_told_by_name(tmp_path: Path) -> None:
@@ -48,8 +49,12 @@ def test_a_changed_file_is_told_by_name(tmp_path: Path) -> None:
 
 
 def test_the_version_of_a_real_module_is_stable_and_leaves_plumbing_out() -> None:
-    assert code_version("gtr_core.seeding") == code_version("gtr_core.seeding") != code_version("gtr_core.config")
-    assert "gtr_core.files" not in code_files("gtr_core.seeding")
+    assert (
+        code_version("gtr_core.seeding.streams")
+        == code_version("gtr_core.seeding.streams")
+        != code_version("gtr_core.config")
+    )
+    assert "gtr_core.util.files" not in code_files("gtr_core.seeding.streams")
 
 
 def test_an_unknown_module_is_an_error() -> None:

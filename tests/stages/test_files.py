@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gtr_core.files import DiskFull, publish, read_json, write_json
-from gtr_core.locks import exclusive
+from gtr_core.util.files import DiskFull, publish, read_json, write_json
+from gtr_core.util.locks import exclusive
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_what_exists_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_dead_publishers_leftover_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom gtr_core.files import publish\n"
+        "import os, sys\nfrom pathlib import Path\nfrom gtr_core.util.files import publish\n"
         "with publish(Path(sys.argv[1])) as directory:\n"
         "    (directory / 'half').write_text('x')\n    os.kill(os.getpid(), 9)\n"
     )
@@ -158,7 +158,7 @@ def test_children_do_not_inherit_a_lock(tmp_path: Path) -> None:
 
 def test_many_processes_are_alone_in_the_lock(tmp_path: Path) -> None:
     script = (
-        "import json, sys\nfrom pathlib import Path\nfrom gtr_core.locks import exclusive\n"
+        "import json, sys\nfrom pathlib import Path\nfrom gtr_core.util.locks import exclusive\n"
         "counter = Path(sys.argv[1]) / 'counter'\n"
         "for _ in range(200):\n"
         "    with exclusive(Path(sys.argv[1]) / 'lock'):\n"

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.journal import Journal, read_events
+from flows.runs.events import Journal, read_events
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.config import ConfigError
-from tasks.isolation import StageProcess, StageProcessError
-from tasks.store import DamagedStage, StageStore
+from tasks.execution.stage_process import StageProcess, StageProcessError
+from tasks.store.store import DamagedStage, StageStore
 
 from . import fates
 from .processes import wait_for

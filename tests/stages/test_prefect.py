@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.record import StageRecord
-from tasks.stage import run_stage, stage_task
-from tasks.store import StageStore
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage, stage_task
+from tasks.store.store import StageStore
 
 pytestmark = pytest.mark.slow
 
 
 def test_stages_show_in_prefect_by_name_and_nothing_but_a_key_is_stored(server_workspace: Path, tmp_path: Path) -> None:
-    from flows.server import prefect_server
+    from flows.orchestration.server import prefect_server
 
     store = StageStore(tmp_path / "store")
 

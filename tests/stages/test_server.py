@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server import answers as healthy
-from gtr_core.files import read_json
+from flows.orchestration.server import answers as healthy
+from gtr_core.util.files import read_json
 
 pytestmark = pytest.mark.slow
 
 CLIENT = """
 import sys, time
 from pathlib import Path
-from flows.server import prefect_server
+from flows.orchestration.server import prefect_server
 with prefect_server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     time.sleep(float(sys.argv[2]))
@@ -41,7 +41,7 @@ def servers(workspace: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "flows.server" in command and str(workspace) in command:
+        if "flows.orchestration.server" in command and str(workspace) in command:
             found += [process, *process.children(recursive=True)]
     return found
 
@@ -116,7 +116,7 @@ def test_a_killed_server_comes_back_and_a_killed_supervisor_is_replaced(server_w
 
 
 def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.server import ServerFailedError, prefect_server
+    from flows.orchestration.server import ServerFailedError, prefect_server
 
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -128,7 +128,7 @@ def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path, monkeypatch:
 
 
 def test_a_given_server_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.server import prefect_server
+    from flows.orchestration.server import prefect_server
 
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere:4200/api")
     with prefect_server(tmp_path) as url:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gtr_core.config import ConfigError, SlotsConfig
-from gtr_core.locks import exclusive
-from tasks.slots import Slots, slots_of
+from gtr_core.util.locks import exclusive
+from tasks.execution.slots import Slots, slots_of
 
 from .processes import kill, wait_for
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 HOLD = """
 import json, logging, os, sys, time
 from pathlib import Path
-from tasks.slots import Slots
+from tasks.execution.slots import Slots
 logging.basicConfig(level="WARNING", stream=sys.stderr)
 folder, seconds, run = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 slots = Slots(folder, json.loads(sys.argv[4]), tuple(json.loads(sys.argv[5])), run)
@@ -32,7 +32,7 @@ with slots.held("rollout-1"):
 
 SHOW = """
 import json, os, sys
-from tasks.slots import Slots
+from tasks.execution.slots import Slots
 with Slots(devices=tuple(json.load(sys.stdin)), limit=2, reserved=True).held("evaluate-1"):
     print(os.environ["CUDA_VISIBLE_DEVICES"])
 """

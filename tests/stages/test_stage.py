@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.errors import UserError
-from gtr_core.files import DiskFull
-from tasks.metrics import MetricWriter, read_metrics
-from tasks.record import StageRecord
-from tasks.stage import run_stage, stage_key
-from tasks.store import DamagedStage, StageStore
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import DiskFull
+from tasks.store.metrics import MetricWriter, read_metrics
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage, stage_key
+from tasks.store.store import DamagedStage, StageStore
 
 from .processes import kill, slow_stage, start, wait_for
 

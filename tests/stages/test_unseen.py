@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.compose import load_experiment
 from gtr_core.config import EnvConfig, Experiment, ModelConfig
-from tasks.code_version import code_files
-from tasks.unseen import environment_modules, evaluation_settings, model_settings, training_settings
+from gtr_core.config.loading import load_experiment
+from tasks.store.contents import environment_modules, evaluation_settings, model_settings, training_settings
+from tasks.store.fingerprint import code_files
 
 GAMES = Path(__file__).parents[1] / "envs" / "alfworld"
 CARDS = Path("configs/experiment/cards3_ppo.yaml")
@@ -31,15 +31,19 @@ def of(games: Path) -> EnvConfig:
 @pytest.mark.parametrize(
     ("env_id", "own", "others"),
     [
-        ("gtr/Points24-v0", ["points", "games.points", "pictures.points"], ["blackjack", "alfworld.env", "numberline"]),
-        ("gtr/Blackjack-v0", ["blackjack", "games.blackjack", "pictures.blackjack"], ["points", "games.points"]),
-        ("gtr/ALFWorld-v0", ["alfworld.env", "games.alfworld", "alfworld.rewards"], ["points", "blackjack"]),
+        (
+            "gtr/Points24-v0",
+            ["points.env", "points.text", "points.image"],
+            ["blackjack.env", "alfworld.env", "numberline.env"],
+        ),
+        ("gtr/Blackjack-v0", ["blackjack.env", "blackjack.text", "blackjack.image"], ["points.env", "points.text"]),
+        ("gtr/ALFWorld-v0", ["alfworld.env", "alfworld.text", "alfworld.rewards"], ["points.env", "blackjack.env"]),
     ],
 )
 def test_the_code_of_the_environment_that_is_played_counts_and_no_other(
     env_id: str, own: list[str], others: list[str]
 ) -> None:
-    files = code_files("tasks.rollout", *environment_modules(EnvConfig(id=env_id)))
+    files = code_files("tasks.stages.rollout", *environment_modules(EnvConfig(id=env_id)))
     assert {f"gtr_core.envs.{name}" for name in own} <= set(files)
     assert not {f"gtr_core.envs.{name}" for name in others} & set(files)
 
@@ -74,11 +78,11 @@ def test_a_model_directory_is_named_by_its_files(tmp_path: Path) -> None:
 
 
 def test_a_run_of_a_changed_reward_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import runs
+    from flows.runs import run as runs
 
     experiment: Experiment = load_experiment(CARDS)
     before = runs.run_of(experiment, tmp_path).key
     real = runs.code_version
-    edited = "gtr_core.envs.points"
+    edited = "gtr_core.envs.points.env"
     monkeypatch.setattr(runs, "code_version", lambda *m: real(*m) + ("edited" if edited in m else ""))
     assert runs.run_of(experiment, tmp_path).key != before

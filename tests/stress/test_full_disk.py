@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.journal import read_events
+from flows.runs.events import read_events
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # of a busy machine

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from flows.journal import read_events
-from gtr_core.files import read_json
+from flows.runs.events import read_events
+from gtr_core.util.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, small_run
 
 KILLS, SEED = int(os.environ.get("GTR_KILLS", "3")), int(os.environ.get("GTR_KILLS_SEED", "1"))
@@ -75,7 +75,7 @@ class Attempt:
 
     def find(self, victim: str) -> psutil.Process:
         """The process of that role, or the run's own where there is none at the moment."""
-        word = {"stage process": "spawn_main", "server": "uvicorn", "server's supervisor": "flows.server"}
+        word = {"stage process": "spawn_main", "server": "uvicorn", "server's supervisor": "flows.orchestration.server"}
         commands = processes_of(self.home) if victim in word else {}
         roles = [process for process, command in commands.items() if word[victim] in command]
         return roles[0] if roles else psutil.Process(self.process.pid)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.files import read_json
+from gtr_core.util.files import read_json
 from tests.flows.conftest import ROOT, SMALL, Finished, config, environment, gtr
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # of a busy machine

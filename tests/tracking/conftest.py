@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.environment import quiet_environment
-from tasks.mlflow_store import connect
+from tasks.execution.environment import quiet_environment
+from tasks.tracking.connection import connect
 
 
 @pytest.fixture(scope="session")

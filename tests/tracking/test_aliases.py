@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.aliases import Score
-from tasks.evaluation_set import EvaluationSet
-from tasks.mlflow_store import connect
-from tasks.record import StageRecord
-from tasks.store import StageStore
-from tasks.tracking import Tracker
+from tasks.store.record import StageRecord
+from tasks.store.store import StageStore
+from tasks.tracking.aliases import Score
+from tasks.tracking.connection import connect
+from tasks.tracking.dataset import EvaluationSet
+from tasks.tracking.tracker import Tracker
 
 from .test_tracking import client, stage, tracker
 
@@ -90,10 +90,10 @@ def test_a_drifting_environment_has_one_set_for_all_iterations() -> None:
 RIVAL = """
 import sys
 from pathlib import Path
-from tasks.environment import quiet_environment
+from tasks.execution.environment import quiet_environment
 workspace, run_key = Path(sys.argv[1]), sys.argv[2]
 quiet_environment(workspace)
-from tasks.store import StageStore
+from tasks.store.store import StageStore
 from tests.tracking.test_aliases import scored
 from tests.tracking.test_tracking import tracker
 run = tracker(workspace, run_key)

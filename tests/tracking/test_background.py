@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gtr_core.files import read_json
-from gtr_core.locks import exclusive
-from tasks.courier import Courier
-from tasks.outbox import Outbox
-from tasks.store import StageStore
+from gtr_core.util.files import read_json
+from gtr_core.util.locks import exclusive
+from tasks.store.store import StageStore
+from tasks.tracking.background import Courier
+from tasks.tracking.outbox import Outbox
 from tests.tracking.test_tracking import client, stage, tracker
 
 

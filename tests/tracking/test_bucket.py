@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.mlflow_store import tracking_uri
-from tasks.model_uri import model_directory
-from tasks.store import StageStore
+from tasks.store.store import StageStore
+from tasks.tracking.connection import tracking_uri
+from tasks.tracking.model_uri import model_directory
 from tests.machines.buckets import s3_server
 from tests.tracking.test_tracking import stage, tracker
 

@@ -11,8 +11,8 @@ from urllib.parse import urlparse
 import pytest
 from mlflow import MlflowClient
 
-from tasks.store import StageStore
-from tasks.tracking import Tracker
+from tasks.store.store import StageStore
+from tasks.tracking.tracker import Tracker
 
 from .test_aliases import VALID
 from .test_tracking import stage, tracker

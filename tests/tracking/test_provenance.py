@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from tasks.provenance import git_state, provenance, provenance_tags
+from tasks.tracking.provenance import git_state, provenance, provenance_tags
 
 
 def git(root: Path, *arguments: str) -> None:

@@ -12,19 +12,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from gtr_core.agent.checkpoint import Card, save_agent
 from gtr_core.agent.loading import save_base
 from gtr_core.agent.policy import Policy
-from gtr_core.checkpoint import Card, save_agent
-from gtr_core.compose import to_dict
 from gtr_core.config import ModelConfig
+from gtr_core.config.loading import to_dict
 from gtr_core.envs import make
-from gtr_core.errors import UserError
-from gtr_core.files import write_json
-from tasks.mlflow_store import tracking_uri
-from tasks.mlmodel import input_example, write_mlmodel
-from tasks.pyfunc import PolicyModel, _load_pyfunc
-from tasks.stage import run_stage
-from tasks.store import StageStore
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import write_json
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
+from tasks.tracking.connection import tracking_uri
+from tasks.tracking.mlmodel import input_example, write_mlmodel
+from tasks.tracking.pyfunc import PolicyModel, _load_pyfunc
 from tests.agent.small import ENV, SAMPLING, small_policy
 
 from .test_tracking import tracker

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gtr_core.config import ConfigError, RetentionConfig
-from tasks.record import StageRecord
-from tasks.retention import kept, reads
+from tasks.store.record import StageRecord
+from tasks.store.retention import kept, reads
 
 
 def record(name: str, iteration: int | None, state: str = "reused", metrics: Any = None, **inputs: Any) -> StageRecord:

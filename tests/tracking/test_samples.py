@@ -7,7 +7,7 @@ import pytest
 
 from gtr_core import envs
 from gtr_core.envs.play import oracle_policy, play_episode, random_policy
-from tasks.samples import COLUMNS, write_samples
+from tasks.tracking.episode_samples import COLUMNS, write_samples
 
 from .test_tracking import client, tracker
 

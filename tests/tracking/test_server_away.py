@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.mlflow_store import tracking_uri
-from tasks.store import StageStore
-from tasks.tracking import Tracker
+from tasks.store.store import StageStore
+from tasks.tracking.connection import tracking_uri
+from tasks.tracking.tracker import Tracker
 
 from .test_tracking import stage, tracker
 
@@ -56,13 +56,13 @@ def test_nothing_is_lost_while_the_server_is_away(
 WRITER = """
 import sys
 from pathlib import Path
-from tasks.environment import quiet_environment
+from tasks.execution.environment import quiet_environment
 workspace = Path(sys.argv[1])
 quiet_environment(workspace)
-from tasks.metrics import MetricWriter
-from tasks.stage import run_stage
-from tasks.store import StageStore
-from tasks.tracking import Tracker
+from tasks.store.metrics import MetricWriter
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
+from tasks.tracking.tracker import Tracker
 tracker = Tracker(workspace, experiment="cards", run_name=sys.argv[2], run_key=sys.argv[2])
 def compute(directory):
     writer = MetricWriter(directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.mlflow_store import connect
+from tasks.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +16,7 @@ def test_a_process_killed_while_it_makes_the_store_leaves_none_behind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    script = "import sys, pathlib; from tasks.mlflow_store import connect; connect(pathlib.Path(sys.argv[1]))"
+    script = "import sys, pathlib; from tasks.tracking.connection import connect; connect(pathlib.Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
     partial = tmp_path / ".mlflow.db.partial"
     until = time.monotonic() + 120

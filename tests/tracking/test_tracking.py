@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from gtr_core.errors import UserError
-from tasks.metrics import MetricWriter
-from tasks.mlflow_store import tracking_uri
-from tasks.model_files import directory_sha256
-from tasks.model_uri import model_directory
-from tasks.record import StageRecord
-from tasks.stage import run_stage
-from tasks.store import StageStore
-from tasks.tracking import Tracker
+from gtr_core.util.errors import UserError
+from tasks.store.metrics import MetricWriter
+from tasks.store.record import StageRecord
+from tasks.store.stage import run_stage
+from tasks.store.store import StageStore
+from tasks.tracking.connection import tracking_uri
+from tasks.tracking.model_files import directory_sha256
+from tasks.tracking.model_uri import model_directory
+from tasks.tracking.tracker import Tracker
 
 
 @pytest.fixture

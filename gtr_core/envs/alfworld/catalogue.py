@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gtr_core.envs.alfworld.games import DATA, SPLITS, find_games
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 # The project's words for ALFWorld's splits; ALFWorld's own are known as well.
 SPLIT_OF = {"train": "train", "valid": "valid_seen", "test": "valid_unseen"} | {name: name for name in SPLITS}

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gtr_core.envs.alfworld.games import DATA, GAME, SPLITS, read_game
-from gtr_core.errors import UserError
-from gtr_core.files import publish, room_for
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import publish, room_for
 
 COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}  # solvable games of the six task types
 SCRIPT = "alfworld-download"

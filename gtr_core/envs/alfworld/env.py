@@ -14,13 +14,13 @@ from gtr_core.envs.alfworld.engine.game import load_game
 from gtr_core.envs.alfworld.engine.goal import goal_condition_success
 from gtr_core.envs.alfworld.expert import plan
 from gtr_core.envs.alfworld.games import GameFile, read_game
+from gtr_core.envs.alfworld.image import household_picture, household_shape
 from gtr_core.envs.alfworld.memory import Memory
 from gtr_core.envs.alfworld.rewards import Rules
 from gtr_core.envs.alfworld.thor import ThorEngine, installed, start_simulator
-from gtr_core.envs.deals import shuffled
-from gtr_core.envs.pictures.glyphs import Picture
-from gtr_core.envs.pictures.household import household_picture, household_shape
-from gtr_core.errors import UserError
+from gtr_core.envs.cards.deals import shuffled
+from gtr_core.envs.drawing.glyphs import Picture
+from gtr_core.util.errors import UserError
 
 COMMAND = gymnasium.spaces.Text(256, min_length=0, charset=string.printable)
 FEEDBACK = gymnasium.spaces.Text(8192, min_length=0, charset=string.printable)

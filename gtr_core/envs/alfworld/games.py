@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 GAME = "game.tw-pddl"
 DATA = "json_2.1.1"

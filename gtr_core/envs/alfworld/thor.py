@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gtr_core.envs.alfworld.engine import TextState
-from gtr_core.envs.pictures.glyphs import Picture
-from gtr_core.envs.pictures.reference import SIDE
-from gtr_core.errors import UserError
+from gtr_core.envs.drawing.glyphs import Picture
+from gtr_core.envs.drawing.reference import SIDE
+from gtr_core.util.errors import UserError
 
 WAY_OUT = "render='schematic' draws the games without it"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gtr_core.config.corrector import EndpointConfig
-from gtr_core.errors import UserError
-from gtr_core.files import read_json, write_json
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json, write_json
 
 
 class BudgetSpent(UserError):  # noqa: N818 - named for the condition

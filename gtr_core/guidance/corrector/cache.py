@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gtr_core.files import read_json, write_json
+from gtr_core.util.files import read_json, write_json
 
 
 def content_key(body: dict[str, Any]) -> str:

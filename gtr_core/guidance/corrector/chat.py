@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from gtr_core.config.corrector import EndpointConfig
-from gtr_core.errors import ConfigError, UserError
+from gtr_core.util.errors import ConfigError, UserError
 
 BUSY = (408, 409, 425, 429)  # worth another try, as every 5xx is
 

@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from gtr_core.config.corrector import EndpointConfig
-from gtr_core.errors import UserError
 from gtr_core.guidance.corrector.account import Account
 from gtr_core.guidance.corrector.cache import ReplyCache, content_key
 from gtr_core.guidance.corrector.chat import Chat, Malformed, NoAnswer
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
+from gtr_core.util.errors import UserError
 
 T = TypeVar("T")
 

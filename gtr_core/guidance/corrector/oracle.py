@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.corrected import Corrections
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 
 def oracle(rollout: Rollout, states: Iterable[tuple[int, TextEnv]]) -> Corrections:

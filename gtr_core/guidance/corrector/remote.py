@@ -16,7 +16,7 @@ from gtr_core.guidance.corrector.chat import Chat, Malformed
 from gtr_core.guidance.corrector.client import Client, Unanswered
 from gtr_core.guidance.corrector.questions import ANY, CHECKS, Verdict, messages, read_verdict
 from gtr_core.guidance.corrector.tool import SOLVER_TOOL, call
-from gtr_core.turns import Rollout
+from gtr_core.rollout.types import Rollout
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from gtr_core.envs.formula import FormulaError, lex
-from gtr_core.envs.solver import continuation, hand, solve
+from gtr_core.envs.points.formula import FormulaError, lex
+from gtr_core.envs.points.solver import continuation, hand, solve
 
 NAME = "find_all_correct_formulas"
 MOST_CARDS = 4  # five already make tens of thousands of formulas

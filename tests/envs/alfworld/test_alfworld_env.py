@@ -12,7 +12,7 @@ from kitchen import WIN, write_kitchen
 import gtr_core.envs  # noqa: F401 - registers the environments
 from gtr_core.envs.alfworld.env import Fallback
 from gtr_core.envs.episodes import episode_set
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 FOLDER = "pick_heat_then_place_in_recep-Apple-None-CounterTop-1"
 Make = Callable[..., Any]

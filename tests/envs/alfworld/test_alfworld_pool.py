@@ -9,7 +9,7 @@ from pathlib import Path
 from kitchen import WIN, write_kitchen
 
 from gtr_core import envs
-from gtr_core.envs.pool import GamePool, Start
+from gtr_core.rollout.process_pool import GamePool, Start
 
 
 def household(games: list[Path], game: int) -> envs.TextEnv:

@@ -16,7 +16,7 @@ import pytest
 
 from gtr_core.envs.alfworld.download import COUNTS, download
 from gtr_core.envs.alfworld.games import GAME, SPLITS, find_games
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 needs_alfworld = pytest.mark.skipif(
     find_spec("alfworld") is None, reason="the downloader comes with the alfworld extra"

@@ -8,7 +8,7 @@ from engine_games import FILES, cottage
 from gtr_core.envs.alfworld.engine import TextState, open_engine
 from gtr_core.envs.alfworld.engine.game import load_game
 from gtr_core.envs.alfworld.engine.grammar import parse_symbols
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 
 def after(path: Path, *commands: str) -> TextState:

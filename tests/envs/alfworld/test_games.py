@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gtr_core.envs.alfworld.games import GAME, SPLITS, TASK_TYPES, find_games, read_game
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 GOALS = {
     "pick_and_place_simple": "(inReceptacle ?o ?r)",

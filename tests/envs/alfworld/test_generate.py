@@ -9,7 +9,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from flows.games import generate_games
+from flows.admin.alfworld import generate_games
 from gtr_core.envs.alfworld.engine.names import readable_names
 from gtr_core.envs.alfworld.games import GAME, SPLITS, TASK_TYPES, GameFile, find_games, read_game
 from gtr_core.envs.alfworld.generate import NotWinnable, generate
@@ -19,7 +19,7 @@ from gtr_core.envs.alfworld.generate.scene import Scene, set_scene
 from gtr_core.envs.alfworld.generate.shipped import shipped
 from gtr_core.envs.alfworld.generate.tasks import Task, scenes_for, tasks_in
 from gtr_core.envs.alfworld.generate.walkthrough import walkthrough
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 pytest.importorskip("textworld", reason="games are generated from what the alfworld extra installs")
 pytest.importorskip("fast_downward", reason="games are generated from what the alfworld extra installs")

@@ -10,10 +10,10 @@ from kitchen import WIN, write_kitchen
 import gtr_core.envs  # noqa: F401 - registers the environments
 from gtr_core.envs.alfworld.engine import open_engine
 from gtr_core.envs.alfworld.games import find_games
+from gtr_core.envs.alfworld.image import household_picture, household_shape
+from gtr_core.envs.alfworld.image_compact import code
 from gtr_core.envs.alfworld.memory import Memory
-from gtr_core.envs.pictures.glyphs import Picture
-from gtr_core.envs.pictures.household import household_picture, household_shape
-from gtr_core.envs.pictures.household_compact import code
+from gtr_core.envs.drawing.glyphs import Picture
 
 both_layouts = pytest.mark.parametrize("layout", ["reference", "compact"])
 KITCHEN = "Looking quickly around you, you see a fridge 1, a drawer 10, a drawer 2, and a table 1.\n\n"

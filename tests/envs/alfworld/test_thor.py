@@ -13,7 +13,7 @@ from kitchen import WIN, write_kitchen
 
 import gtr_core.envs  # noqa: F401 - registers the environments
 from gtr_core.envs.alfworld.engine import open_engine
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 BGR = (255, 120, 10)
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gtr_core.config.corrector import EndpointConfig
-from gtr_core.errors import ConfigError, UserError
 from gtr_core.guidance.corrector.account import Account, BudgetSpent
 from gtr_core.guidance.corrector.cache import ReplyCache, content_key
 from gtr_core.guidance.corrector.chat import Chat, Malformed
 from gtr_core.guidance.corrector.client import Client, Unanswered
+from gtr_core.util.errors import ConfigError, UserError
 from tests.guidance.corrector.server import Behave, Drop, Endpoint, Hang, Say, Status, in_turn
 
 FAST = EndpointConfig(key_env=None, timeout=0.3, tries=4, backoff=0.5, longest_wait=30.0)

@@ -15,8 +15,8 @@ from gtr_core.guidance.corrected import Corrections, corrected_guidance
 from gtr_core.guidance.corrector.account import BudgetSpent
 from gtr_core.guidance.corrector.remote import Remote
 from gtr_core.guidance.corrector.tool import NAME
-from gtr_core.rollout import replay
-from gtr_core.turns import Lesson, Rollout
+from gtr_core.rollout.collect import replay
+from gtr_core.rollout.types import Lesson, Rollout
 from tests.agent.small import ENV
 from tests.guidance.corrector.server import Act, Drop, Endpoint, Hang, Say, Status, no, yes
 from tests.guidance.made import first

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gtr_core.envs.formula import evaluate
-from gtr_core.envs.solver import uses
+from gtr_core.envs.points.formula import evaluate
+from gtr_core.envs.points.solver import uses
 from gtr_core.guidance.corrector.tool import MOST_SHOWN, NAME, SOLVER_TOOL, call, formulas
 
 

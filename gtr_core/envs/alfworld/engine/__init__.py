@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 ENGINES = ("native", "textworld")
 

@@ -19,7 +19,7 @@ from gtr_core.envs.alfworld.engine.pddl import (
     parse_domain,
     parse_problem,
 )
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 _FIELDS = ("pddl_domain", "grammar", "pddl_problem")
 

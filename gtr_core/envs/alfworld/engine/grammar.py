@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 Tree = list[Any]
 """Tokens and further trees."""

@@ -15,7 +15,7 @@ from gtr_core.envs.alfworld.engine.grammar import (
     parse_query,
     parse_symbols,
 )
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 Binding = Mapping[str, str]
 """Objects' ids by the names that a rule calls them."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import product
 
 from gtr_core.envs.alfworld.engine.lisp import Tree, parse_tree, typed_list
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 Atom = tuple[str, ...]
 """A predicate and its arguments."""

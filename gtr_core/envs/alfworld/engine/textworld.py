@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gtr_core.envs.alfworld.engine import TextState
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 
 class TextWorldEngine:

@@ -10,7 +10,7 @@ from gtr_core.envs.alfworld.generate.scene import Scene
 from gtr_core.envs.alfworld.generate.shipped import INSTALL, shipped
 from gtr_core.envs.alfworld.generate.tasks import CHANGES, LAMP, Task
 from gtr_core.envs.alfworld.generate.walkthrough import called
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 
 class NotWinnable(Exception):  # noqa: N818 - named for the condition

@@ -18,9 +18,9 @@ from gtr_core.envs.alfworld.generate.scene import Scene, one_of, set_scene
 from gtr_core.envs.alfworld.generate.shipped import shipped
 from gtr_core.envs.alfworld.generate.tasks import Task, scenes_for, tasks_in
 from gtr_core.envs.alfworld.generate.walkthrough import walkthrough
-from gtr_core.errors import UserError
-from gtr_core.files import room_for, write_json
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import room_for, write_json
 
 
 @dataclass(frozen=True)

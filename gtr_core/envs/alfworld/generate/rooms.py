@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from gtr_core.envs.alfworld.generate.shipped import FloorPlan, floor_plan, shipped
-from gtr_core.seeding import generator
+from gtr_core.seeding.streams import generator
 
 # ALFWorld's own valid_unseen is these four rooms. Its valid_seen plays train's rooms with things elsewhere; here each
 # split has rooms of its own, so valid_seen (to choose by) and valid_unseen (to report) are both held out.

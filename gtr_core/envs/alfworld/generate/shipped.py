@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from gtr_core.errors import UserError
+from gtr_core.util.errors import UserError
 
 INSTALL = "`pip install -e '.[alfworld]'`"
 DOMAIN = "data/alfred.pddl"

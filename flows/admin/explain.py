@@ -1,0 +1,63 @@
+"""Why a stage would be computed again: which parts of its key differ from those of the run's last such stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flows.experiment import plan
+from flows.runs.events import read_events
+from flows.runs.run import Run, all_runs, open_store, run_of
+from gtr_core.config.loading import flatten
+from gtr_core.util.files import read_json
+from tasks.store.store import MANIFEST, PlanningStore
+
+
+def recomputed(run: Run) -> dict[str, list[str]]:
+    """By name, the stages that were finished and that the run's command would compute today, each with its reasons.
+
+    A stage is compared with the latest of its name in runs of the run's name: the same experiment, method and seed.
+    """
+    store = open_store(run).planning()
+    stages = plan(run_of(run.experiment, run.workspace, run.origin), store)
+    finished = _finished(run)
+    return {
+        name: _reasons(store, finished[name], record.key)
+        for name, record in stages.items()
+        if record.state == "planned" and name in finished
+    }
+
+
+def _finished(run: Run) -> dict[str, tuple[str, str]]:
+    """By name, the stage and key of what was finished last."""
+    events = [
+        event
+        for other in all_runs(run.workspace)
+        if other.name == run.name
+        for event in read_events(other.directory)
+        if event["event"] == "end" and "key" in event
+    ]
+    return {e["stage"]: (e["of"], e["key"]) for e in sorted(events, key=lambda event: float(event["time"]))}
+
+
+def _reasons(store: PlanningStore, before: tuple[str, str], key: str) -> list[str]:
+    path = store.directory(*before) / MANIFEST
+    if not path.is_file():
+        return ["its files are no longer in the store"]
+    return differences(read_json(path), store.facts[key])
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What sets two stages' keys apart, as words: modules, fields of the configuration, seed, input stages."""
+    old, new = flatten(dict(before["config"])), flatten(dict(after["config"]))
+    reasons = [f"code {module}" for module in _differing(before["sources"], after["sources"])]
+    reasons += [f"config {field}: {_value(old, field)} -> {_value(new, field)}" for field in _differing(old, new)]
+    if before["seed"] != after["seed"]:
+        reasons.append(f"seed: {before['seed']} -> {after['seed']}")
+    return reasons + [f"input {name}" for name in _differing(before["inputs"], after["inputs"])]
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[str]:
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _value(values: Mapping[str, Any], field: str) -> str:
+    return str(values[field]) if field in values else "(none)"

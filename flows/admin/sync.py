@@ -1,0 +1,22 @@
+"""`gtr sync`: deliver to MLflow what is still owed."""
+
+from rich.console import Console
+
+from flows.runs.run import workspace
+from gtr_core.util.errors import UserError
+from tasks.tracking.tracker import Tracker
+
+
+def deliver_all() -> None:
+    """Deliver every run's outbox.
+
+    Raises:
+        UserError: the server is still away; says how much is owed.
+    """
+    owed, runs = 0, 0
+    for path in sorted((workspace() / "runs").glob("*/run.json")):
+        owed += Tracker.reopen(workspace(), path.parent.name).sync(now=True)
+        runs += 1
+    if owed:
+        raise UserError(f"MLflow is still away: {owed} messages are kept; run `gtr sync` again when it answers.")
+    Console().print(f"MLflow has everything of {runs} runs.", markup=False)

@@ -1,0 +1,1 @@
+"""Commands on a model that is there: find it, evaluate it, play it, merge it."""

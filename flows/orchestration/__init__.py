@@ -1,0 +1,1 @@
+"""What drives a run's stages: the executor, Prefect's server, work pools and task runners."""

@@ -1,0 +1,79 @@
+"""Stages beside the training that goes on: a second line of them, one after another in a process of its own."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from gtr_core.config import ExecutionConfig
+from tasks.execution.slots import Reservation
+from tasks.execution.stage_process import StageProcess
+from tasks.store.record import StageRecord
+from tasks.store.stage import stage_task
+from tasks.store.store import StageStore
+
+_QUEUE = 4  # stages that wait at most: a line that falls behind gives work back
+
+
+@contextmanager
+def second_line(execution: ExecutionConfig) -> Iterator["SecondLine | None"]:
+    """A second line where `execution.overlap` asks for one."""
+    if not execution.overlap:
+        yield None
+        return
+    with SecondLine(execution.retries) as line:
+        yield line
+
+
+class SecondLine:
+    """Takes stages whose records nobody needs yet, as long as a slot is free for them.
+
+    The slot is held while there is something to do. A GPU's process ends with that, because its model fills the device.
+    """
+
+    def __init__(self, retries: int) -> None:
+        self._process = StageProcess(retries)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._change = Lock()
+        self._queued = 0
+        self._reserved: Reservation | None = None
+
+    def __enter__(self) -> "SecondLine":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._process.__exit__(kind, *rest)  # an ending run does not wait for what is computed
+        self._thread.shutdown()
+
+    def submit(
+        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
+    ) -> Future[StageRecord] | None:
+        """The record to come of `function(store, *arguments)`, shown in Prefect as the task run `name`.
+
+        None: no slot is free, or the line is behind.
+        """
+        with self._change:
+            if self._reserved is None:
+                self._reserved = store.slots.reserve(name)
+            if self._reserved is None or self._queued > _QUEUE:
+                return None
+            self._queued += 1
+            held = store.with_slots(self._reserved.slots)
+        compute = partial(self._process, function, held, *arguments)
+        return self._thread.submit(copy_context().run, self._compute, name, compute)
+
+    def _compute(self, name: str, compute: Callable[[], StageRecord]) -> StageRecord:
+        try:
+            return stage_task(name, compute)
+        finally:
+            with self._change:
+                self._queued -= 1
+                if not self._queued and self._reserved is not None:
+                    if self._reserved.slots.devices:
+                        self._process.end()
+                    self._reserved.give_back()
+                    self._reserved = None

@@ -1,0 +1,1 @@
+"""A run: its folder, its events, its warnings, and the cells that a sweep file asks for."""

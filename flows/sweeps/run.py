@@ -1,0 +1,151 @@
+"""`gtr sweep`: the cells of a sweep side by side on this machine, and what became of each."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.launch import open_tracker
+from flows.orchestration.artifacts import table_of
+from flows.orchestration.server import prefect_server
+from flows.reporting.comparison import compare
+from flows.reporting.finished import Finished
+from flows.reporting.report import write_report
+from flows.reporting.selection import Selection, check_sets
+from flows.reporting.words import show, written
+from flows.runs.run import RECORD, is_complete, join_sweep, open_run, workspace
+from flows.runs.sweep_spec import Cell, cells, read_sweep
+from flows.sweeps.local import Arm, compute, jobs_for
+from gtr_core.util.errors import UserError
+from gtr_core.util.files import read_json
+
+
+class Ended(Protocol):
+    """A cell's process that has ended: a `fleet.Arm` or a `WorkedCell`."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed; None when it did not."""
+
+    @property
+    def failed_stage(self) -> str:
+        """At which stage; empty when it did not come to the first."""
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+
+
+def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict[str, Any]:
+    """Run every cell that is not complete, `jobs` at a time, print what became of each, and return that.
+
+    A cell that fails does not stop the others. Cells share what stages they can: the first to want one computes it.
+    """
+    home, sweep, console = workspace(), read_sweep(path), Console(stderr=True)
+    found = cells(sweep, home, overrides)
+    for cell in found:
+        open_run(cell.run.experiment, home)
+        join_sweep(cell.run, sweep.name, cell.label)
+    complete = [cell for cell in found if is_complete(cell.run)]
+    for cell in complete:
+        open_tracker(cell.run, running=False)  # its tags say that it belongs here too
+    missing = [cell for cell in found if cell not in complete]
+    with ExitStack() as stack:
+        ended: Mapping[str, Ended] = {}
+        if missing:
+            stack.enter_context(prefect_server(home))  # kept up until it has the comparison as well
+            ended = _run(sweep.name, missing, jobs, console)
+        else:
+            console.print("Every stage is there already: nothing to compute.")
+        outcomes = [_outcome(cell, ended.get(cell.run.key)) for cell in found]
+        link = comparison_link(found[0], sweep.name)
+        _print(sweep.name, outcomes, link)
+        page = _compare(sweep.name, found, home, artifact=bool(missing))
+    return {"sweep": sweep.name, "cells": outcomes, "mlflow": link, "report": page}
+
+
+def _compare(name: str, found: Sequence[Cell], home: Path, *, artifact: bool) -> str | None:
+    """Print how the finished cells compare, and keep it: report and tables in the workspace, a table in Prefect."""
+    runs = [Finished(cell.run) for cell in found if (cell.run.directory / RECORD).is_file()]
+    missing = [f"{cell.label} (not finished)" for cell in found if not (cell.run.directory / RECORD).is_file()]
+    if not runs:
+        return None
+    try:
+        check_sets(runs)
+        comparison = compare(Selection(name, runs, missing))
+    except UserError as error:  # of a sweep over the evaluation itself, say: its runs are there all the same
+        Console().print(f"No comparison: {error}", markup=False, highlight=False, soft_wrap=True)
+        return None
+    folder = home / "sweeps" / name
+    page = write_report(comparison, folder / "report.html")
+    (folder / "comparison.csv").write_text(written(comparison, "csv"))
+    if artifact:
+        table_of(name, comparison)
+    show(comparison)
+    Console().print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
+    return str(page)
+
+
+def _run(sweep: str, missing: Sequence[Cell], jobs: int | None, console: Console) -> Mapping[str, Ended]:
+    """What became of each cell, by its run's key."""
+    execution = missing[0].run.experiment.execution
+    if execution.task_runner == "threads":
+        arms = [Arm(cell.run, cell.label, _command(cell)) for cell in missing]
+        compute(arms, jobs or jobs_for(missing[0].run.experiment), console, lambda arm: None)
+        return {arm.run.key: arm for arm in arms}
+    from flows.sweeps.cell_workers import run_on_workers
+
+    # A cell that asked the workers for shards would wait for the very worker that it holds.
+    alone = ["execution.task_runner=threads", "execution.workers=1", "execution.cluster=''"]
+    jobs_there = replace(execution, workers=jobs or execution.workers)
+    work = [(cell.run, cell.label, [*_command(cell), *alone]) for cell in missing]
+    return {cell.run.key: cell for cell in run_on_workers(sweep, work, jobs_there, console)}
+
+
+def _command(cell: Cell) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", *cell.command]
+
+
+def comparison_link(cell: Cell, sweep: str) -> str:
+    """MLflow's charts of the sweep's runs, those included that are cells of other sweeps too."""
+    from tasks.tracking.links import UI, charts_link
+    from tasks.tracking.tracker import Tracker
+
+    experiment = Tracker.reopen(cell.run.workspace, cell.run.key).experiment_id
+    return charts_link(UI, experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
+
+
+def _outcome(cell: Cell, arm: Ended | None) -> dict[str, Any]:
+    """`complete` (nothing was to be done), `finished` or `failed`, with what one wants to know then."""
+    facts = {"cell": cell.label, "run": cell.run.key, "retry": shlex.join(["gtr", *cell.command])}
+    if arm is not None and arm.error:
+        where = {"stage": arm.failed_stage or "start-up", "error": arm.error, "log": str(arm.log)}
+        return facts | {"state": "failed"} | where
+    record = read_json(cell.run.directory / RECORD)
+    return facts | {
+        "state": "complete" if arm is None else "finished",
+        "seconds": sum(s["seconds"] for s in record["stages"]),
+        "agent": record["metrics"].get("final_agent/sampled_success_rate"),
+        "teacher": record["metrics"].get("final_teacher/sampled_success_rate"),
+    }
+
+
+def _print(name: str, outcomes: Sequence[dict[str, Any]], link: str) -> None:
+    console = Console()
+    table = Table("cell", "state", "agent", "teacher", "seconds", title=f"Sweep {name}: success, sampled, held out")
+    for o in outcomes:
+        figures = (f"{o[k]:.3f}" if o.get(k) is not None else "" for k in ("agent", "teacher"))
+        table.add_row(o["cell"], o["state"], *figures, f"{o['seconds']:.0f}" if "seconds" in o else "")
+    console.print(table)
+    for o in outcomes:
+        if o["state"] == "failed":
+            for line in (f"{o['cell']} failed at {o['stage']}: {o['error']}", f"  log    {o['log']}"):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  retry  {o['retry']}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"MLflow   run `gtr ui`, then open {link}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Task vectors: what training moved, read, written and made small."""

@@ -1,0 +1,1 @@
+"""What pictures are drawn with: bundled glyphs and the card games' layouts."""

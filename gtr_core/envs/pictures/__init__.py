@@ -1,1 +1,0 @@
-"""The pictures of the card games: bundled glyphs, two layouts, one file a game."""

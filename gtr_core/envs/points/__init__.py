@@ -1,0 +1,1 @@
+"""The games of points, Points24 and EZPoints: cards, formulas and the solver."""

@@ -1,0 +1,1 @@
+"""Turns played by the agent: environments side by side, their processes, parts and pictures."""

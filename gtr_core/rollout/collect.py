@@ -1,0 +1,205 @@
+"""Batched collection: many environments side by side, one policy."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtr_core.agent.critic import Critic
+from gtr_core.agent.policy import Policy
+from gtr_core.agent.spans import thought_tokens
+from gtr_core.config import EnvConfig, ExecutionConfig, RolloutConfig
+from gtr_core.envs.text import Observation, TextEnv
+from gtr_core.rollout.images import PictureBook
+from gtr_core.rollout.types import Rollout
+from gtr_core.rollout.vector_env import PooledSeats, Seats
+from gtr_core.seeding.streams import generator
+
+IN_PROCESS = ExecutionConfig()
+Prompts = Sequence[Mapping[str, Tensor]]  # from `Policy.encode`
+
+
+@dataclass
+class _Columns:
+    """One list a field, a turn an entry."""
+
+    pictures: list[int] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    answers: list[list[int]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    thought: list[int] = field(default_factory=list)
+    logp: list[list[float]] = field(default_factory=list)
+    verdicts: list[dict[str, bool]] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    dones: list[bool] = field(default_factory=list)
+    valid: list[bool] = field(default_factory=list)
+    legal: list[bool] = field(default_factory=list)
+
+
+@torch.no_grad()
+def collect(
+    policy: Policy,
+    critic: Critic,
+    env: EnvConfig,
+    config: RolloutConfig,
+    stream: tuple[str | int, ...],
+    iteration: int = 0,
+    execution: ExecutionConfig = IN_PROCESS,
+    envs: range | None = None,
+    reader: Mapping[str, Tensor] | None = None,
+) -> Rollout:
+    """Play `config.turns` turns in each of `config.envs` environments, fresh deals at the start and after each end.
+
+    Args:
+        policy: answers and scores.
+        critic: values the states.
+        env: the environment as it is trained on.
+        config: how many, and how many at once.
+        stream: names the random numbers, e.g. ("rollout", seed, iteration); each environment has streams of its own.
+        iteration: what a drifting environment goes by.
+        execution: how many processes play the games, which changes nothing about them.
+        envs: which of the environments, to play a part of the rollout (see `gtr_core.rollout.shards`); None: all.
+        reader: the weights whose hidden states the critic values; None = the policy's own.
+    """
+    envs = range(config.envs) if envs is None else envs
+    with _seats(env, envs, stream, iteration, execution) as seats:
+        return _collect(policy, critic, seats, envs, config, stream, reader)
+
+
+def _seats(
+    env: EnvConfig, envs: range, stream: tuple[str | int, ...], iteration: int, execution: ExecutionConfig
+) -> Seats | PooledSeats:
+    count, first = len(envs), envs.start
+    if execution.game_workers:
+        return PooledSeats(env, count, stream, iteration, execution.game_workers, execution.turn_limit_s, first)
+    return Seats(env, count, stream, iteration, first)
+
+
+def _collect(
+    policy: Policy,
+    critic: Critic,
+    seats: Seats | PooledSeats,
+    envs: range,
+    config: RolloutConfig,
+    stream: tuple[str | int, ...],
+    reader: Mapping[str, Tensor] | None,
+) -> Rollout:
+    count = len(envs)
+    draws = [generator(*stream, "tokens", e) for e in envs]
+    book, columns, episodes = PictureBook(), _Columns(), []
+    returns, turns = [0.0] * count, [0] * count  # of the running episodes
+    for _ in range(config.turns):
+        uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
+        for start in range(0, count, config.batch_size):
+            chunk = range(start, min(start + config.batch_size, count))
+            observations = seats.observations[chunk.start : chunk.stop]
+            columns.pictures += [book.add(o.image) for o in observations]
+            _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns, reader)
+        for e, outcome in enumerate(seats.act(columns.texts[-count:])):
+            n = len(columns.texts) - count + e
+            columns.starts.append(outcome.answer.action_start)
+            columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
+            columns.verdicts.append(dict(outcome.thought))
+            columns.rewards.append(outcome.reward)
+            columns.valid.append(outcome.answer.valid)
+            columns.legal.append(outcome.answer.legal)
+            columns.dones.append(outcome.terminated or outcome.truncated)
+            returns[e], turns[e] = returns[e] + outcome.reward, turns[e] + 1
+            if columns.dones[-1]:
+                episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
+                returns[e], turns[e] = 0.0, 0
+    last = _last_values(policy, critic, seats.observations, config.batch_size, reader)
+    grid = (config.turns, count)
+    return Rollout(
+        pictures=book.pictures,
+        picture_N=columns.pictures,
+        prompts_N=columns.prompts,
+        texts_N=columns.texts,
+        action_start_N=columns.starts,
+        answers_N=columns.answers,
+        thought_N=columns.thought,
+        logp_N=columns.logp,
+        verdicts_N=columns.verdicts,
+        value_T_E=torch.tensor(columns.values).view(grid),
+        reward_T_E=torch.tensor(columns.rewards).view(grid),
+        done_T_E=torch.tensor(columns.dones).view(grid),
+        valid_T_E=torch.tensor(columns.valid).view(grid),
+        legal_T_E=torch.tensor(columns.legal).view(grid),
+        last_value_E=torch.tensor(last),
+        hidden_N_D=torch.cat(columns.hidden),
+        episodes=episodes,
+        faults=seats.faults,
+    )
+
+
+def replay(
+    rollout: Rollout, env: EnvConfig, stream: tuple[str | int, ...], iteration: int = 0
+) -> Iterator[tuple[int, TextEnv]]:
+    """Each turn of a rollout with its environment as it stood before that turn, in order.
+
+    The environments play the stored answers again, on the deals and fallbacks of `stream`, the rollout's own; look at
+    one before taking the next. So whatever a state can tell later need not be stored with every rollout.
+
+    Raises:
+        ValueError: a prompt or a reward is not the stored one: another environment or another stream.
+    """
+    turns, count = rollout.reward_T_E.shape
+    with Seats(env, count, stream, iteration) as seats:
+        for t in range(turns):
+            row = range(t * count, (t + 1) * count)
+            for n, each in zip(row, seats.envs, strict=True):
+                if each.observation.prompt != rollout.prompts_N[n]:
+                    raise ValueError(f"turn {t} does not replay: its prompt is {each.observation.prompt!r}")
+                yield n, each
+            outcomes = seats.act([rollout.texts_N[n] for n in row])
+            for outcome, reward in zip(outcomes, rollout.reward_T_E[t].tolist(), strict=True):
+                if not math.isclose(outcome.reward, reward, rel_tol=1e-6, abs_tol=1e-6):  # kept in fp32
+                    raise ValueError(f"turn {t} does not replay: its reward is {outcome.reward}")
+
+
+def _think(
+    policy: Policy,
+    critic: Critic,
+    observations: list[Observation],
+    uniforms: np.ndarray,
+    into: _Columns,
+    reader: Mapping[str, Tensor] | None,
+) -> None:
+    """Generate, score and value one answer an observation."""
+    prompts = [policy.encode(o.image, o.prompt) for o in observations]
+    answers = policy.generate(prompts, uniforms)
+    scores = policy.score(prompts, answers)
+    into.prompts += [o.prompt for o in observations]
+    into.answers += answers
+    into.texts += [policy.decode(a) for a in answers]
+    into.logp += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
+    states = scores.hidden_B_D.float() if reader is None else _states(policy, prompts, reader)
+    into.hidden.append(states.cpu())
+    into.values += critic(states).tolist()
+
+
+def _states(policy: Policy, prompts: Prompts, reader: Mapping[str, Tensor] | None) -> Tensor:
+    """The hidden state (B, D) of each prompt's last token, as `reader` has it."""
+    with nullcontext() if reader is None else policy.swapped(reader):
+        return policy.score(prompts, [policy.end_ids[:1]] * len(prompts)).hidden_B_D.float()
+
+
+def _last_values(
+    policy: Policy,
+    critic: Critic,
+    seen: Sequence[Observation],
+    batch_size: int,
+    reader: Mapping[str, Tensor] | None,
+) -> list[float]:
+    values: list[float] = []
+    for start in range(0, len(seen), batch_size):
+        prompts = [policy.encode(o.image, o.prompt) for o in seen[start : start + batch_size]]
+        values += critic(_states(policy, prompts, reader)).tolist()
+    return values

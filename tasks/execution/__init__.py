@@ -1,0 +1,1 @@
+"""Where a stage is computed: slots, processes, teams of processes, their environment and ports."""

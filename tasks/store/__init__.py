@@ -1,0 +1,1 @@
+"""Finished stages on disk: their contract, keys, code fingerprints, metrics and retention."""

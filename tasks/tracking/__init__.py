@@ -1,0 +1,1 @@
+"""What MLflow is told: metrics, models, data sets and traces, through an outbox that outlives it."""
