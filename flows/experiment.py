@@ -7,103 +7,108 @@ from flows.runs.run import Run
 from gtr_core.config import Experiment
 from tasks.stages.evaluate import Evaluation, Model, evaluate
 from tasks.stages.evaluate_best import evaluate_best
-from tasks.stages.guide import guide, in_buffer
+from tasks.stages.guide import guide
 from tasks.stages.merge import mean, merge
 from tasks.stages.rollout import rollout
 from tasks.stages.update import update
-from tasks.stages.warm_start import Report, warm_start
+from tasks.stages.warm_start import Report, nobody, warm_start
 from tasks.store.contents import looked_at_once
 from tasks.store.record import StageRecord
-from tasks.store.store import PlanningStore, StageStore
-
-Awaited = Callable[[], StageRecord]  # waits for a record if need be
-
-
-class Perform(Protocol):
-    """Has a stage function give its record, under a readable name."""
-
-    def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
-        """`function(*arguments)`, and whatever telling of it there is to do."""
-
-    def beside(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> Awaited:
-        """The same for a stage that may be computed while the next ones are."""
+from tasks.store.results import Evaluated, Guided, Merged, Played, Updated
+from tasks.store.stage import R, Stage
+from tasks.store.store import StageStore
 
 
-def loop(run: Run, store: StageStore, stage: Perform, report: Report) -> None:
+class Execute(Protocol):
+    """Turns the description of a stage into its result: by computing it, by finding it, or by planning it."""
+
+    def __call__(self, stage: Stage[R]) -> R:
+        """The result of the stage."""
+        ...
+
+    def overlap(self, stage: Stage[R]) -> Callable[[], R]:
+        """The same for a stage that may be computed while the next ones are; the call waits for it if need be."""
+        ...
+
+
+def loop(described: Run, run: Execute, report: Report = nobody) -> None:
     """Every stage of a run in order; `report` hears how far a long one is."""
-    first, final = run.at(1), run.experiment
-    start = stage("warm_start", warm_start, store, first, report)
-    agent: StageRecord | None = None
-    teacher: StageRecord | None = None
-    rollouts: list[StageRecord] = []
-    guides: list[StageRecord] = []
-    updates: list[StageRecord] = []
-    candidates: list[StageRecord] = []
-    curve: list[Awaited] = []
+    first, final = described.at(1), described.experiment
+    start = run(warm_start(first, report))
+    agent: Updated | None = None
+    teacher: Merged | None = None
+    rollouts: list[Played] = []
+    guides: list[Guided] = []
+    updates: list[Updated] = []
+    candidates: list[Updated] = []
+    curve: list[Callable[[], Evaluated]] = []
     method = first.method
 
-    def validate(name: str, experiment: Experiment, k: int, who: str, model: Model) -> Awaited:
-        return stage.beside(f"evaluate-{name}", evaluate, store, start, Evaluation(experiment, k, who, model, "valid"))
+    def validate(experiment: Experiment, k: int, who: str, model: Model) -> Callable[[], Evaluated]:
+        return run.overlap(evaluate(start, Evaluation(experiment, k, who, model, "valid")))
 
-    def test(who: str, k: int, model: Model) -> StageRecord:
-        return stage(f"evaluate-final-{who}", evaluate, store, start, Evaluation(final, k, who, model, "test"))
+    def test(k: int, who: str, model: Model) -> Evaluated:
+        return run(evaluate(start, Evaluation(final, k, who, model, "test")))
 
     if final.evaluation.controls:
-        validate("0-start", first, 0, "start", None)
+        validate(first, 0, "start", None)
     for k in range(1, final.iterations + 1):
-        experiment = run.at(k)
+        experiment = described.at(k)
         if experiment.method != method:  # a fork: what guided another method cannot guide this one
             method, guides = experiment.method, []
-        rollouts.append(stage(f"rollout-{k}", rollout, store, experiment, k, start, agent))
-        if experiment.guide != "none":
-            guides.append(stage(f"guide-{k}", guide, store, experiment, k, start, rollouts[-1], teacher))
-        agent = stage(
-            f"update-{k}", update, store, experiment, k, start, agent, rollouts, in_buffer(experiment, guides), updates
-        )
+        played = run(rollout(experiment, k, start, agent))
+        rollouts.append(played)
+        if experiment.guidance:
+            guides.append(run(guide(experiment, k, start, played, agent, teacher)))
+        agent = run(update(experiment, k, start, agent, rollouts, guides, updates))
         updates.append(agent)
         merged = k % experiment.merge.interval == 0
         if merged:
-            teacher = stage(f"merge-{k}", merge, store, experiment, k, start, updates, teacher)
+            teacher = run(merge(experiment, k, start, updates, teacher))
         if k % experiment.evaluation.every == 0:
             candidates.append(agent)
-            curve.append(validate(f"{k}-agent", experiment, k, "agent", agent))
+            curve.append(validate(experiment, k, "agent", agent))
             if merged:
-                validate(f"{k}-teacher", experiment, k, "teacher", teacher)
+                validate(experiment, k, "teacher", teacher)
             if experiment.evaluation.controls:
-                validate(f"{k}-mean", experiment, k, "mean", list(updates))
+                validate(experiment, k, "mean", list(updates))
     last = final.iterations
-    average = stage("mean", mean, store, final, last, start, updates)
-    test("start", 0, None)
-    ended = test("agent", last, agent)
+    average = run(mean(final, last, start, updates))
+    test(0, "start", None)
+    ended = test(last, "agent", agent)
     if candidates:
-        validated = [point() for point in curve]
-        stage("evaluate-final-best", evaluate_best, store, final, start, candidates, validated, ended)
+        run(evaluate_best(final, start, candidates, [point() for point in curve], ended))
     if teacher is not None:
-        test("teacher", last, teacher)
-    test("mean", last, average)
+        test(last, "teacher", teacher)
+    test(last, "mean", average)
 
 
-def plan(run: Run, store: PlanningStore) -> dict[str, StageRecord]:
-    """The stages of a run by name, in order: `reused` where the store has them, else `planned`.
+class Plan:
+    """The loop as a store would have it, nothing computed: every stage and its record by name, in order.
 
-    A key is made of keys, not of files, so the whole of it is known before anything is computed.
+    A key is made of keys, not of files, so the whole of it is known before anything is computed. A record is `reused`
+    where the store has the stage, else `planned`.
     """
-    note = _Note()
-    with looked_at_once():
-        loop(run, store, note, lambda done, total: None)
-    return note.stages
 
+    def __init__(self, described: Run, store: StageStore) -> None:
+        self.store = store
+        self.stages: dict[str, Stage[Any]] = {}
+        self.records: dict[str, StageRecord] = {}
+        with looked_at_once():
+            loop(described, self)
 
-class _Note:
-    """Notes what each stage would be."""
+    def __call__(self, stage: Stage[R]) -> R:
+        """Note what the stage would be."""
+        record = self.store.plan(stage)
+        self.stages[stage.name], self.records[stage.name] = stage, record
+        return record
 
-    def __init__(self) -> None:
-        self.stages: dict[str, StageRecord] = {}
-
-    def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
-        self.stages[name] = function(*arguments)
-        return self.stages[name]
-
-    def beside(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> Awaited:
-        record = self(name, function, *arguments)
+    def overlap(self, stage: Stage[R]) -> Callable[[], R]:
+        """The same: nothing is computed beside anything."""
+        record = self(stage)
         return lambda: record
+
+
+def plan(described: Run, store: StageStore) -> dict[str, StageRecord]:
+    """The records of a run's plan by stage name, in order."""
+    return Plan(described, store).records

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from flows.experiment import plan
 from flows.orchestration.executor import run_experiment
-from flows.orchestration.publish import MODELS
 from flows.orchestration.server import prefect_server
 from flows.orchestration.task_runners import task_runner
 from flows.runs.events import Journal
@@ -19,11 +18,13 @@ from gtr_core.agent.loading import pick_device
 from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.config.loading import flatten, to_dict
 from gtr_core.envs.check import check_env
-from gtr_core.guidance.corrector.chat import Chat
+from gtr_core.envs.practice import training_arguments
+from gtr_core.guidance.base import guidance_of
 from gtr_core.util.files import room_for, write_json
 from gtr_core.util.locks import exclusive
 from tasks.execution.slots import slots_of
 from tasks.store.record import StageRecord
+from tasks.store.results import Merged, Updated
 from tasks.store.retention import reads
 from tasks.tracking.model_files import directory_sha256
 from tasks.tracking.provenance import provenance, provenance_tags
@@ -52,10 +53,11 @@ def launch(
     device = pick_device(experiment.model.device)
     task_runner(experiment.execution)  # its extra
     for number in range(len(experiment.env.practice)):
-        check_env(experiment.env.id, experiment.env.training(number))
+        check_env(experiment.env.id, training_arguments(experiment.env, number))
     check_env(experiment.env.id, experiment.env.kwargs)
-    if experiment.guide == "corrector" and experiment.corrector.kind == "endpoint":
-        Chat(experiment.corrector.endpoint)  # its URL and its key, before an hour is spent on rollouts
+    guidance = guidance_of(experiment)
+    if guidance is not None:
+        guidance.check()  # before an hour is spent on rollouts
     with exclusive(gc_lock(workspace())):
         run, stages = _planned(experiment, origin)
     slots = slots_of(experiment.execution.slots, str(device), run.workspace, run.key)
@@ -70,7 +72,6 @@ def launch(
             run,
             recompute_damaged=recompute_damaged,
             restore=_to_restore(run, everything=restore_freed),
-            slots=slots,
         )
         facts = provenance(device)
         tracker = open_tracker(run, provenance_tags(facts))
@@ -78,7 +79,7 @@ def launch(
         journal = Journal(run.directory)
         status = "KILLED"  # by Ctrl-C, or by a worker that cancels
         try:
-            records = run_experiment(run, store, tracker, stages)
+            records = run_experiment(run, store, slots, tracker, stages)
             status = "FINISHED"
         except Exception as error:
             status = "FAILED"
@@ -98,10 +99,10 @@ def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
     """The run and its stages' names; results of older code make it another run, if there are any to be taken."""
     home = workspace()
     plain = run_of(experiment, home, replace(origin, accept_code_change=False))
-    today = plan(plain, open_store(plain).planning())
+    today = plan(plain, open_store(plain))
     if origin.accept_code_change:
         run = run_of(experiment, home, origin)
-        taken = plan(run, open_store(run).planning())
+        taken = plan(run, open_store(run))
         older = [name for name in taken if taken[name].state == "reused" and taken[name].key != today[name].key]
         if older:
             console.print(f"Taking the results of older code for {', '.join(older)}.", markup=False, soft_wrap=True)
@@ -113,7 +114,7 @@ def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
 
 def _to_restore(run: Run, *, everything: bool) -> set[str]:
     """Keys of the freed stages to compute again: all of the run's, or those that what is to be computed reads."""
-    store = open_store(run).planning()
+    store = open_store(run)
     stages = plan(run, store).values()
     return {r.key for r in stages if store.freed(r)} if everything else reads(stages, store.freed)[1]
 
@@ -166,7 +167,7 @@ def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], com
     metrics: dict[str, float] = {}
     for record in records:
         metrics |= record.metrics
-    last: dict[str, StageRecord] = {MODELS[r.stage]: r for r in records if r.stage in MODELS}
+    last = {r.model: r for r in records if isinstance(r, Updated | Merged)}
     return {
         "run": run.key,
         "command": command,
@@ -180,14 +181,14 @@ def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], com
         ],
         "metrics": metrics,
         "warnings": [asdict(trouble) for trouble in warnings_of(records, run.experiment)],
-        **{kind: _model(record, kind, tracker) for kind, record in last.items()},
+        **{kind: _model(record, tracker) for kind, record in last.items()},
     }
 
 
-def _model(record: StageRecord, kind: str, tracker: Tracker) -> dict[str, Any]:
+def _model(record: Updated | Merged, tracker: Tracker) -> dict[str, Any]:
     registered = tracker.registered(record)
     return {
         "uri": registered.uri if registered else None,
-        "path": str(record.directory / kind),
-        "sha256": directory_sha256(record, kind),
+        "path": str(record.model_directory),
+        "sha256": directory_sha256(record, record.model_directory.name),
     }

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.experiment import plan
+from flows.experiment import Plan
 from flows.runs.events import read_events
 from flows.runs.run import Run, all_runs, open_store, run_of
 from gtr_core.config.loading import flatten
 from gtr_core.util.files import read_json
-from tasks.store.store import MANIFEST, PlanningStore
+from tasks.store.stage import Stage
+from tasks.store.store import MANIFEST, StageStore
 
 
 def recomputed(run: Run) -> dict[str, list[str]]:
@@ -16,12 +17,12 @@ def recomputed(run: Run) -> dict[str, list[str]]:
 
     A stage is compared with the latest of its name in runs of the run's name: the same experiment, method and seed.
     """
-    store = open_store(run).planning()
-    stages = plan(run_of(run.experiment, run.workspace, run.origin), store)
+    store = open_store(run)
+    today = Plan(run_of(run.experiment, run.workspace, run.origin), store)
     finished = _finished(run)
     return {
-        name: _reasons(store, finished[name], record.key)
-        for name, record in stages.items()
+        name: _reasons(store, finished[name], today.stages[name])
+        for name, record in today.records.items()
         if record.state == "planned" and name in finished
     }
 
@@ -38,11 +39,11 @@ def _finished(run: Run) -> dict[str, tuple[str, str]]:
     return {e["stage"]: (e["of"], e["key"]) for e in sorted(events, key=lambda event: float(event["time"]))}
 
 
-def _reasons(store: PlanningStore, before: tuple[str, str], key: str) -> list[str]:
+def _reasons(store: StageStore, before: tuple[str, str], stage: Stage[Any]) -> list[str]:
     path = store.directory(*before) / MANIFEST
     if not path.is_file():
         return ["its files are no longer in the store"]
-    return differences(read_json(path), store.facts[key])
+    return differences(read_json(path), stage.facts)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -20,15 +20,12 @@ from gtr_core.util.errors import UserError
 from gtr_core.util.locks import exclusive
 from tasks.store.record import StageRecord
 from tasks.store.retention import kept, reads
-from tasks.store.store import PlanningStore, StageStore
+from tasks.store.store import StageStore
 from tasks.tracking import freeing
 from tasks.tracking.connection import Failure, connect, is_away
 from tasks.tracking.freeing import Garbage, Links, by_stage, tensors_of, with_alias
 from tasks.tracking.model_registry import versions
 from tasks.tracking.outbox import Outbox
-
-NEVER = ("warm_start",)  # stages whose tensors are not freed
-PARTS = ("rollout_part", "evaluate_part")  # of one stage, which joins them and then stands alone
 
 
 def collect(names: Sequence[str], keep: str | None, n: int, *, free: bool, show: bool) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def find_garbage(client: MlflowClient, home: Path, policies: Mapping[str, Retent
     links, of_stage = Links(home / "mlartifacts"), by_stage(found)
     garbage = []
     for key, record in stages.items():
-        if key not in needed and record.stage not in (*NEVER, *PARTS):
+        if key not in needed and record.freeable:
             models = of_stage.get(key, ())
             files, size = tensors_of(record, models, links)
             if files:
@@ -93,7 +90,7 @@ def find_garbage(client: MlflowClient, home: Path, policies: Mapping[str, Retent
                     Garbage(record.directory, files, size, reasons.get(key, "no run has it"), record, models)
                 )
     if not any(_going_on(run) for run in all_runs(home)):
-        parts = (record.directory for record in stages.values() if record.stage in PARTS)
+        parts = (record.directory for record in stages.values() if record.is_part)
         garbage += [_whole(path, "its parts were joined") for path in parts]
     damaged = sorted((home / "store").glob("*/*.damaged-*"))
     return garbage + [_whole(path, "it was set aside as damaged") for path in damaged]
@@ -118,7 +115,7 @@ def _stages_of(run: Run) -> set[str]:
 def _needed_by(run: Run, own: Sequence[StageRecord]) -> set[str]:
     """What a run reads when it goes on; all that it has where that is unfinished work of older code."""
     if run_of(run.experiment, run.workspace, run.origin).key == run.key:
-        store = PlanningStore(run.workspace / "store", accept_code_change=run.origin.accept_code_change)
+        store = StageStore(run.workspace / "store", accept_code_change=run.origin.accept_code_change)
         return reads(plan(run, store).values(), store.freed)[0]
     return set() if (run.directory / RECORD).is_file() else {record.key for record in own}
 

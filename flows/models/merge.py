@@ -9,10 +9,12 @@ from rich.table import Table
 
 from flows.models.resolve import find_model
 from flows.runs.run import workspace
-from gtr_core.config import MERGE_METHODS, ConfigError, MergeConfig
+from gtr_core.config import ConfigError, MergeConfig
 from gtr_core.config.loading import flatten, to_dict
+from gtr_core.merge.combine import require_no_episodes
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import publish
+from tasks.execution.compute import find_or_compute
 from tasks.stages.offline_merge import offline_merge, offline_merge_of_directories
 from tasks.store.remote import shared_store
 from tasks.store.store import StageStore
@@ -41,19 +43,18 @@ def merge_models(
         UserError: nothing of that name, models that do not belong together, `out` exists, a method that cannot merge
             offline.
     """
-    if config.method == "greedy_soup":
-        others = ", ".join(name for name in MERGE_METHODS if name != "greedy_soup")
-        raise ConfigError(f"greedy_soup needs episodes to choose by and works within a run: choose one of {others}.")
+    require_no_episodes(config.method)
     if out is not None and out.exists():
         raise UserError(f"{out} exists already: name a directory that does not.")
     home = workspace()
     store = StageStore(home / "store", shared=shared_store())
     if start is not None:
         members = [_plain(text) for text in texts]
-        record = offline_merge_of_directories(store, _plain(str(start)), members, config, seed)
+        stage = offline_merge_of_directories(_plain(str(start)), members, config, seed)
     else:
         members = [find_model(text).directory for text in texts]
-        record = offline_merge(store, open_start(members[0], home, tracking_uri(home)), members, config, seed)
+        stage = offline_merge(open_start(members[0], home, tracking_uri(home)), members, config, seed)
+    record = find_or_compute(store, stage)
     name = f"{config.method}-of-{len(members)}-{record.key[:8]}"
     params = flatten(to_dict(config)) | {"members": ", ".join(texts), "seed": seed}
     tags = {"gtr.method": "merge", "gtr.merge": config.method, "gtr.density": str(config.density)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.context import FlowRunContext
@@ -15,107 +15,128 @@ from flows.experiment import loop
 from flows.orchestration.artifacts import ProgressBar, link_to_mlflow
 from flows.orchestration.overlap import SecondLine, second_line
 from flows.orchestration.publish import publish
+from flows.orchestration.stage_task import shown
 from flows.orchestration.task_runners import SideBySide, side_by_side
 from flows.runs.events import Journal, read_progress
 from flows.runs.run import Run
 from flows.runs.warnings import warnings_of
+from tasks.execution.slots import Slots
 from tasks.execution.stage_process import Compute, stages_run
-from tasks.stages.evaluate import evaluate, evaluate_parts
-from tasks.stages.rollout import rollout, rollout_parts
 from tasks.store.contents import looked_at_once
-from tasks.store.record import Part, StageRecord
-from tasks.store.stage import stage_task
+from tasks.store.record import StageRecord
+from tasks.store.stage import R, Stage
 from tasks.store.store import StageStore
 from tasks.tracking.tracker import Tracker
 
-DIVIDED: dict[Callable[..., StageRecord], Callable[..., list[Part]]] = {
-    rollout: rollout_parts,
-    evaluate: evaluate_parts,
-}
 
-
-def run_experiment(run: Run, store: StageStore, tracker: Tracker, stages: Sequence[str]) -> list[StageRecord]:
+def run_experiment(
+    run: Run, store: StageStore, slots: Slots, tracker: Tracker, stages: Sequence[str]
+) -> list[StageRecord]:
     """Run, or resume, a whole experiment, whose stages' names are given; the stages' records in order.
 
     It is a flow run of its own, or belongs to the one that calls it: a deployment's.
     """
-
-    def body() -> list[StageRecord]:
-        link_to_mlflow(run, tracker)
-        execution = run.experiment.execution
-        with side_by_side(execution) as spread, stages_run(execution) as compute, second_line(execution) as second:
-            performer = _Performer(run, tracker, stages, compute, spread, second)
-            with looked_at_once():
-                loop(run, store, performer, performer.journal.step)
-            return performer.finish()
-
+    body = partial(_run_stages, run, store, slots, tracker, stages)
     if FlowRunContext.get() is not None:
         return body()
     for name in ("prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).propagate = False  # what a run raises is told once, by who called for the run
-    named = flow(name="experiment", flow_run_name=run.name, validate_parameters=False, persist_result=False)
-    shown: Callable[..., list[StageRecord]] = named(body)
-    return shown()
+    return experiment.with_options(flow_run_name=run.name)(body)
 
 
-class _Performer:
-    """Runs a stage as a Prefect task, tells the journal, and delivers its record to MLflow."""
+@flow(name="experiment", validate_parameters=False, persist_result=False)
+def experiment(body: Callable[[], list[StageRecord]]) -> list[StageRecord]:
+    """The flow run of one experiment."""
+    return body()
+
+
+def _run_stages(
+    run: Run, store: StageStore, slots: Slots, tracker: Tracker, stages: Sequence[str]
+) -> list[StageRecord]:
+    link_to_mlflow(run, tracker)
+    execution = run.experiment.execution
+    with (
+        side_by_side(execution) as spread,
+        stages_run(execution) as compute,
+        second_line(execution) as second,
+        looked_at_once(),
+    ):
+        executor = Executor(run, store, slots, tracker, stages, compute, spread, second)
+        loop(run, executor, executor.journal.step)
+        return executor.finish()
+
+
+class Executor:
+    """Finds or computes each stage of a run: beside the training, in parts, in a process of its own, or here.
+
+    Each is a Prefect task run, an entry of the journal, and what MLflow is told.
+    """
 
     def __init__(
         self,
         run: Run,
+        store: StageStore,
+        slots: Slots,
         tracker: Tracker,
         stages: Sequence[str],
         compute: Compute,
         spread: SideBySide,
         second: SecondLine | None,
     ) -> None:
-        self.journal, self.tracker, self.run = Journal(run.directory), tracker, run
+        self.run, self.store, self.slots, self.tracker = run, store, slots, tracker
+        self.journal, self.bar, self.stages = Journal(run.directory), ProgressBar(run), stages
         self.compute, self.spread, self.second = compute, spread, second
-        self.bar, self.stages = ProgressBar(run), stages
         self.records: dict[str, StageRecord] = {}  # by name, in the order of their ends
-        self.beside_now: dict[str, Future[StageRecord]] = {}
+        self.overlapping: dict[str, Future[Any]] = {}
         self.warned: set[str] = set()
         self.journal.write("plan", stages=list(stages))
 
-    def __call__(self, name: str, function: Callable[..., StageRecord], *arguments: Any) -> StageRecord:
-        self._hear()
-        self.journal.write("start", stage=name)
-        return self._tell(name, stage_task(name, partial(self._compute, name, function, *arguments)))
+    def __call__(self, stage: Stage[R]) -> R:
+        """The result of the stage, found or computed."""
+        self._collect()
+        self.journal.write("start", stage=stage.name)
+        return self._report(stage.name, shown(stage, partial(self._obtain, stage)))
 
-    def beside(
-        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
-    ) -> Callable[[], StageRecord]:
+    def overlap(self, stage: Stage[R]) -> Callable[[], R]:
         """The stage in the second line where that takes it; what is in the store already needs no line."""
         future = None
-        if self.second is not None and function(store.planning(), *arguments).state == "planned":
-            future = self.second.submit(name, function, store, *arguments)
+        if self.second is not None and self.store.plan(stage).state == "planned":
+            future = self.second.submit(self.store, stage, self.slots)
         if future is None:
-            self(name, function, store, *arguments)
+            self(stage)
         else:
-            self.journal.write("start", stage=name)
-            self.beside_now[name] = future
-        return partial(self._await, name)
+            self.journal.write("start", stage=stage.name)
+            self.overlapping[stage.name] = future
+        return lambda: cast(R, self._await(stage.name))
 
     def finish(self) -> list[StageRecord]:
         """All records, in the order of the plan, once the second line has ended."""
         return [self._await(name) for name in self.stages]
 
+    def _obtain(self, stage: Stage[R]) -> R:
+        execution = self.run.experiment.execution
+        found = self.store.find(stage)
+        if found is not None:
+            return found
+        if stage.parts and (execution.task_runner, execution.workers) != ("threads", 1):
+            self.spread(self.store, stage, self.slots)
+        return cast(R, self.compute(self.store, stage, self.slots))
+
     def _await(self, name: str) -> StageRecord:
-        if name in self.beside_now:
-            futures.wait([self.beside_now[name]])
-            self._hear()
+        if name in self.overlapping:
+            futures.wait([self.overlapping[name]])
+            self._collect()
         return self.records[name]
 
-    def _hear(self) -> None:
-        """Tell of the stages that have ended in the second line; what went wrong there ends the run here."""
-        for name in [name for name, future in self.beside_now.items() if future.done()]:
-            future = self.beside_now.pop(name)
+    def _collect(self) -> None:
+        """Report the stages that have ended in the second line; what went wrong there ends the run here."""
+        for name in [name for name, future in self.overlapping.items() if future.done()]:
+            future = self.overlapping.pop(name)
             if future.exception() is not None:
                 self.journal.write("start", stage=name)  # what failed is, in a journal, the last that started
-            self._tell(name, future.result())
+            self._report(name, future.result())
 
-    def _tell(self, name: str, record: StageRecord) -> StageRecord:
+    def _report(self, name: str, record: R) -> R:
         self.records[name] = record
         records = list(self.records.values())
         with self.tracker.together():
@@ -128,17 +149,6 @@ class _Performer:
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         self._warn(records)
         return record
-
-    def _compute(
-        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
-    ) -> StageRecord:
-        """The stage; its parts come first, side by side, where it is divided and not there yet."""
-        execution = self.run.experiment.execution
-        if function in DIVIDED and (execution.task_runner, execution.workers) != ("threads", 1):
-            parts = DIVIDED[function](store, *arguments)
-            if parts and function(store.planning(), *arguments).state == "planned":
-                self.spread(name, parts)
-        return self.compute(function, store, *arguments)
 
     def _warn(self, records: Sequence[StageRecord]) -> None:
         """Say what has gone wrong since the last stage, each thing once."""

@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
-from typing import Any
 
+from flows.orchestration.stage_task import shown
 from gtr_core.config import ExecutionConfig
-from tasks.execution.slots import Reservation
+from tasks.execution.slots import Reservation, Slots
 from tasks.execution.stage_process import StageProcess
-from tasks.store.record import StageRecord
-from tasks.store.stage import stage_task
+from tasks.store.stage import R, Stage
 from tasks.store.store import StageStore
 
 _QUEUE = 4  # stages that wait at most: a line that falls behind gives work back
@@ -49,26 +48,24 @@ class SecondLine:
         self._process.__exit__(kind, *rest)  # an ending run does not wait for what is computed
         self._thread.shutdown()
 
-    def submit(
-        self, name: str, function: Callable[..., StageRecord], store: StageStore, *arguments: Any
-    ) -> Future[StageRecord] | None:
-        """The record to come of `function(store, *arguments)`, shown in Prefect as the task run `name`.
+    def submit(self, store: StageStore, stage: Stage[R], slots: Slots) -> Future[R] | None:
+        """The result to come of the stage, shown in Prefect as its task run.
 
-        None: no slot is free, or the line is behind.
+        None: none of `slots` is free, or the line is behind.
         """
         with self._change:
             if self._reserved is None:
-                self._reserved = store.slots.reserve(name)
+                self._reserved = slots.reserve(stage.name)
             if self._reserved is None or self._queued > _QUEUE:
                 return None
             self._queued += 1
-            held = store.with_slots(self._reserved.slots)
-        compute = partial(self._process, function, held, *arguments)
-        return self._thread.submit(copy_context().run, self._compute, name, compute)
+            held = self._reserved.slots
+        compute = partial(self._process, store, stage, held)
+        return self._thread.submit(copy_context().run, self._compute, stage, compute)
 
-    def _compute(self, name: str, compute: Callable[[], StageRecord]) -> StageRecord:
+    def _compute(self, stage: Stage[R], compute: Callable[[], R]) -> R:
         try:
-            return stage_task(name, compute)
+            return shown(stage, compute)
         finally:
             with self._change:
                 self._queued -= 1

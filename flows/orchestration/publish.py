@@ -6,35 +6,33 @@ from pathlib import Path
 from flows.reporting.spending import spending
 from flows.runs.run import Run
 from gtr_core.util.files import read_json, write_json
-from tasks.store.record import StageRecord
+from tasks.store.record import ModelKind, StageRecord
+from tasks.store.results import Evaluated, Started, Updated
 from tasks.store.store import MANIFEST
 from tasks.tracking.dataset import EvaluationSet
 from tasks.tracking.episode_samples import CHOSEN, sampled_episodes, write_samples
 from tasks.tracking.mlmodel import EXAMPLE, input_example
-from tasks.tracking.model_registry import Kind
 from tasks.tracking.tracker import Tracker
-
-MODELS: dict[str, Kind] = {"update": "agent", "merge": "teacher"}  # stages whose output is a model
 
 
 def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[StageRecord]) -> None:
     """Deliver a stage's record; `records` are the run's so far, this one included."""
     by_key = {r.key: r for r in records}
-    if record.stage == "warm_start":  # what a checkpoint needs to be loaded by those who lack this workspace
+    if isinstance(record, Started):  # what a checkpoint needs to be loaded by those who lack this workspace
         name = f"gtr-start-{run.experiment.name}"
         tracker.register_model(record, kind="start", name=name, directory=record.directory, example=_example(run))
-    if kind := MODELS.get(record.stage):
-        _register(tracker, run, record, kind, by_key)
-    if record.stage != "evaluate":
-        tracker.deliver(record, also=[spending(run, records)] if record.stage == "update" else [])
+    elif record.model is not None:
+        _register(tracker, run, record, record.model, by_key)
+    if not isinstance(record, Evaluated):
+        tracker.deliver(record, also=[spending(run, records)] if isinstance(record, Updated) else [])
         return
     on = EvaluationSet.read(record)
     evaluated = _evaluated(record, by_key)
     tracker.deliver(record, evaluates=evaluated, on=on)
     if run.experiment.tracking.episodes:
         _show_episodes(tracker, run, record, on)
-    if evaluated is not None and evaluated.stage in MODELS and on.context == "validation":
-        success = record.metrics[f"{MODELS[evaluated.stage]}/success_rate"]
+    if evaluated is not None and evaluated.model is not None and on.context == "validation":
+        success = record.metrics[f"{evaluated.model}/success_rate"]
         step = int(evaluated.metrics["env_steps"])
         tracker.score(record, evaluated=evaluated, on=on, success=success, step=step)
 
@@ -47,7 +45,9 @@ def _evaluated(record: StageRecord, by_key: Mapping[str, StageRecord]) -> StageR
     return next(r for r in candidates if r.iteration == record.metrics[CHOSEN])
 
 
-def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_key: Mapping[str, StageRecord]) -> None:
+def _register(
+    tracker: Tracker, run: Run, record: StageRecord, kind: ModelKind, by_key: Mapping[str, StageRecord]
+) -> None:
     experiment = run.at(record.iteration or 1)
     tags = {"gtr.method": experiment.method, "gtr.seed": str(experiment.seed)}
     if kind == "teacher":
@@ -62,7 +62,7 @@ def _register(tracker: Tracker, run: Run, record: StageRecord, kind: Kind, by_ke
         record,
         kind=kind,
         name=f"gtr-{kind}-{run.experiment.name}",
-        directory=record.directory / kind,
+        directory=record.model_directory,
         step=int(record.metrics["env_steps"]),
         tags=tags,
         members=record.inputs.get("members", ()),

@@ -1,81 +1,77 @@
 """Work side by side by Prefect's task runners: threads here, or the processes of a Dask or Ray cluster."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
 
 from gtr_core.config import ExecutionConfig
 from gtr_core.util.errors import UserError
+from tasks.execution.compute import find_or_compute
+from tasks.execution.slots import Slots
 from tasks.store.fingerprint import code_version
-from tasks.store.record import Part, StageRecord
-
-
-class Submit(Protocol):
-    """Hands a call to the next free worker."""
-
-    def __call__(self, name: str, function: Callable[..., Any], **arguments: Any) -> PrefectFuture[Any]:
-        """The future of `function(**arguments)`, which shows in Prefect as the task run `name`."""
+from tasks.store.stage import Stage
+from tasks.store.store import StageStore
 
 
 class SideBySide(Protocol):
-    """Has stages computed at the same time."""
+    """Has the parts of a stage computed at the same time."""
 
-    def __call__(self, name: str, parts: Sequence[Part]) -> list[StageRecord]:
-        """The records, in order; the parts show as the task runs `<name>-part-1`, `<name>-part-2`, ..."""
+    def __call__(self, store: StageStore, stage: Stage[Any], slots: Slots) -> None:
+        """Find or compute the stage's parts; they show as the task runs `<name>-part-1`, `<name>-part-2`, ..."""
+        ...
 
 
 @contextmanager
-def workers(execution: ExecutionConfig) -> Iterator[Submit]:
-    """The workers that `execution` names; those of this machine start with the first call and end with the block.
+def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
+    """Computes parts by the workers that `execution` names; what the parts are does not depend on them.
+
+    Workers of this machine start with the first call and end with the block.
 
     Raises:
-        UserError: the runner's extra is not installed; from a call, no cluster answers at its address.
+        UserError: the runner's extra is not installed; from a call, no cluster answers at its address, or a worker has
+            other code than the run.
     """
     runner = task_runner(execution)
     with ExitStack() as stack:
         started = False
 
-        def submit(name: str, function: Callable[..., Any], **arguments: Any) -> PrefectFuture[Any]:
+        def compute(store: StageStore, stage: Stage[Any], slots: Slots) -> None:
             nonlocal started
             if not started:
                 _start(runner, execution, stack)
                 started = True
-            shown: Any = task(
-                name=name.partition("-")[0], task_run_name=name, persist_result=False, cache_policy=NO_CACHE
-            )(function)
             with _portable_context():
-                future: PrefectFuture[Any] = runner.submit(shown, arguments)
-            return future
-
-        yield submit
-
-
-@contextmanager
-def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
-    """Computes stages by the `workers` of `execution`; what the stages are does not depend on them.
-
-    Raises:
-        UserError: as `workers`; from a call, a worker has other code than the run.
-    """
-    with workers(execution) as submit:
-
-        def compute(name: str, parts: Sequence[Part]) -> list[StageRecord]:
-            futures = [
-                submit(f"{name}-part-{number}", _work, part=part, code=_code_of(part))
-                for number, part in enumerate(parts, 1)
-            ]
+                futures = [
+                    runner.submit(
+                        compute_part.with_options(name=stage.kind, task_run_name=f"{stage.name}-part-{number}"),
+                        {"work": quote((store, part, slots)), "code": code_version(*part.modules)},
+                    )
+                    for number, part in enumerate(stage.parts, 1)
+                ]
             for future in futures:
                 future.wait()
-            return [StageRecord.from_json(future.result()) for future in futures]
+            for future in futures:
+                future.result()
 
         yield compute
+
+
+@task(persist_result=False, cache_policy=NO_CACHE)
+def compute_part(work: Any, code: str) -> None:
+    """What a worker does: find or compute the part in `work`, which is (store, part, slots), by the code of the run."""
+    store, part, slots = work
+    if code_version(*part.modules) != code:
+        raise UserError(
+            f"A worker has another version of {part.modules[0]} than the run: bring it to the run's version."
+        )
+    find_or_compute(store, part, slots)
 
 
 def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
@@ -136,16 +132,3 @@ def _portable_context() -> Iterator[None]:
 
 def _stand_in() -> None:
     """What workers are told that the flow's and the task's functions are; they are never called there."""
-
-
-def _work(part: Part, code: str) -> dict[str, Any]:
-    """What a worker does."""
-    if _code_of(part) != code:
-        raise UserError(
-            f"A worker has another version of {part.func.__module__} than the run: bring it to the run's version."
-        )
-    return part().to_json()
-
-
-def _code_of(part: Part) -> str:
-    return code_version(part.func.__module__)

@@ -11,6 +11,7 @@ from flows.runs.events import read_events
 from flows.runs.run import Run
 from gtr_core.config import Experiment
 from gtr_core.evaluation.cost import TRAINING, Cost, StageUse, cost_of, relative
+from gtr_core.guidance.base import guidance_of
 from gtr_core.util.files import read_json
 from tasks.store.store import MANIFEST
 
@@ -24,7 +25,8 @@ def uses(manifests: Iterable[Mapping[str, Any]]) -> list[StageUse]:
 
 def experiment_cost(experiment: Experiment, stages: Iterable[StageUse]) -> Cost:
     """The cost of some stages of an experiment, by its prices."""
-    return cost_of(stages, experiment.prices, merged_teacher=experiment.guide in ("kl", "sft"))
+    guidance = guidance_of(experiment)
+    return cost_of(stages, experiment.prices, merged_teacher=guidance is not None and guidance.merged_teacher)
 
 
 def cost_so_far(run: Run) -> Cost:

@@ -11,25 +11,21 @@ from typing import Any
 
 from flows.runs.events import JOURNAL
 from gtr_core.config import NOT_DECIDING, Experiment
+from gtr_core.config.choices import module_of
 from gtr_core.config.loading import build, to_dict
+from gtr_core.guidance.base import guidance_of
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json, write_json
-from tasks.execution.slots import UNLIMITED, Slots
 from tasks.store.contents import environment_modules, evaluation_settings, model_settings, training_settings
 from tasks.store.fingerprint import code_version
 from tasks.store.remote import shared_store
 from tasks.store.store import StageStore
 
-CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
-STAGES = (
-    "tasks.stages.warm_start",
-    "tasks.stages.rollout",
-    "tasks.stages.guide",
-    "tasks.stages.update",
-    "tasks.stages.merge",
-    "tasks.stages.evaluate",
-    "tasks.stages.evaluate_best",
+STAGES = tuple(
+    f"tasks.stages.{name}"
+    for name in ("warm_start", "rollout", "guide", "update", "merge", "evaluate", "evaluate_best")
 )
+CONFIG, ORIGIN, RECORD, SWEEPS = "experiment.json", "origin.json", "record.json", "sweeps.json"
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,7 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     The key covers everything that decides the result (not NOT_DECIDING, which only says how) and the code of the
     stages: the same command again is the same run, and changed code is another one.
     """
-    played = environment_modules(experiment.env)
-    facts = deciding(experiment) | {"code": [code_version(stage, *played) for stage in STAGES]}
+    facts = deciding(experiment) | {"code": code_version(*_modules(experiment))}
     facts["model"] = model_settings(experiment.model)
     facts["env"] = [training_settings(experiment.env)]
     facts["env"] += [evaluation_settings(experiment.env, split) for split in ("valid", "test")]
@@ -92,6 +87,13 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     name = _name(experiment, origin)
     return Run(experiment, home, name, f"{name}-{digest[:8]}", origin)
+
+
+def _modules(experiment: Experiment) -> list[str]:
+    """The modules that compute a run's stages, and those that its configuration chooses."""
+    guidance, merge = guidance_of(experiment), experiment.merge.chosen
+    chosen = [module_of(entry) for entry in (experiment.guidance, merge.merge, merge.select) if entry]
+    return [*STAGES, *environment_modules(experiment.env), *chosen, *(guidance.modules if guidance else ())]
 
 
 def open_run(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
@@ -125,9 +127,7 @@ def read_sweeps(run: Run) -> dict[str, str]:
     return dict(read_json(path)) if path.exists() else {}
 
 
-def open_store(
-    run: Run, *, recompute_damaged: bool = False, restore: Collection[str] = (), slots: Slots = UNLIMITED
-) -> StageStore:
+def open_store(run: Run, *, recompute_damaged: bool = False, restore: Collection[str] = ()) -> StageStore:
     """The stages of a run: the workspace's, and those that other machines share with it, if any do."""
     return StageStore(
         run.workspace / "store",
@@ -135,7 +135,6 @@ def open_store(
         recompute_damaged=recompute_damaged,
         accept_code_change=run.origin.accept_code_change,
         restore=restore,
-        slots=slots,
     )
 
 

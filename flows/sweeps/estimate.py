@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from flows.experiment import plan
+from flows.experiment import Plan
 from flows.runs.events import kind_of
 from flows.runs.run import workspace
 from flows.runs.sweep_spec import Cell, Sweep, cells, read_sweep
 from flows.sweeps.local import jobs_for
 from tasks.store.remote import shared_store
-from tasks.store.store import PlanningStore
+from tasks.store.stage import Stage
+from tasks.store.store import StageStore
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,17 @@ def dry_run(path: Path, overrides: Sequence[str], *, jobs: int | None, as_json: 
 
 def plan_cells(found: Sequence[Cell], home: Path) -> list[PlannedCell]:
     """Every cell's stages, each counted as computed once in the whole sweep. Nothing is written."""
-    store = PlanningStore(home / "store", shared=shared_store(found[0].run.experiment.execution.store))
+    store = StageStore(home / "store", shared=shared_store(found[0].run.experiment.execution.store))
     past = _Past(store)
     seen: set[str] = set()
     result = []
     for cell in found:
         stages = []
-        for name, record in plan(cell.run, store).items():
+        planned = Plan(cell.run, store)
+        for name, record in planned.records.items():
             state = "there" if record.state == "reused" else "shared" if record.key in seen else "to compute"
             seen.add(record.key)
-            guess = past.guess(name, record.stage, store.facts[record.key]) if state == "to compute" else None
+            guess = past.guess(planned.stages[name]) if state == "to compute" else None
             stages.append(PlannedStage(name, record.key, state, guess))
         result.append(PlannedCell(cell, stages))
     return result
@@ -80,16 +82,17 @@ def plan_cells(found: Sequence[Cell], home: Path) -> list[PlannedCell]:
 class _Past:
     """The seconds of finished stages: of those with equal settings, else of the kind."""
 
-    def __init__(self, store: PlanningStore) -> None:
+    def __init__(self, store: StageStore) -> None:
         self.store = store
         self.alike: dict[str, dict[str, list[dict[str, Any]]]] = {}
         self.kinds: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
-    def guess(self, name: str, stage: str, facts: dict[str, Any]) -> Guess | None:
+    def guess(self, planned: Stage[Any]) -> Guess | None:
+        stage, config = planned.kind, planned.settings["config"]
         if stage not in self.alike:
             self._read(stage)
-        settings, kind = json.dumps(facts["config"], sort_keys=True), _kind(stage, facts)
-        found = self.alike[stage].get(settings) or self.kinds[stage].get(kind)
+        settings = json.dumps(config, sort_keys=True)
+        found = self.alike[stage].get(settings) or self.kinds[stage].get(_kind(stage, config))
         if not found:
             return None
         seconds = sum(manifest["seconds"] for manifest in found) / len(found)
@@ -100,12 +103,11 @@ class _Past:
         alike, kinds = self.alike.setdefault(stage, defaultdict(list)), self.kinds.setdefault(stage, defaultdict(list))
         for manifest in self.store.manifests(stage):
             alike[json.dumps(manifest["config"], sort_keys=True)].append(manifest)
-            kinds[_kind(stage, manifest)].append(manifest)
+            kinds[_kind(stage, manifest["config"])].append(manifest)
 
 
-def _kind(stage: str, facts: dict[str, Any]) -> str:
+def _kind(stage: str, config: Mapping[str, Any]) -> str:
     """An update of SFT costs more than one of PPO, a final evaluation more than a curve's point."""
-    config = facts["config"]
     return f"{stage} {config.get('method', '')} {config.get('split', '')}"
 
 

@@ -2,11 +2,10 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,22 +25,6 @@ from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json
 
 
-class Ended(Protocol):
-    """A cell's process that has ended: a `fleet.Arm` or a `WorkedCell`."""
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed; None when it did not."""
-
-    @property
-    def failed_stage(self) -> str:
-        """At which stage; empty when it did not come to the first."""
-
-    @property
-    def log(self) -> Path:
-        """What it printed."""
-
-
 def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict[str, Any]:
     """Run every cell that is not complete, `jobs` at a time, print what became of each, and return that.
 
@@ -57,10 +40,11 @@ def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict
         open_tracker(cell.run, running=False)  # its tags say that it belongs here too
     missing = [cell for cell in found if cell not in complete]
     with ExitStack() as stack:
-        ended: Mapping[str, Ended] = {}
+        ended: dict[str, Arm] = {}
         if missing:
             stack.enter_context(prefect_server(home))  # kept up until it has the comparison as well
-            ended = _run(sweep.name, missing, jobs, console)
+            ended = {cell.run.key: Arm(cell.run, cell.label, _command(cell)) for cell in missing}
+            compute(list(ended.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
         else:
             console.print("Every stage is there already: nothing to compute.")
         outcomes = [_outcome(cell, ended.get(cell.run.key)) for cell in found]
@@ -92,22 +76,6 @@ def _compare(name: str, found: Sequence[Cell], home: Path, *, artifact: bool) ->
     return str(page)
 
 
-def _run(sweep: str, missing: Sequence[Cell], jobs: int | None, console: Console) -> Mapping[str, Ended]:
-    """What became of each cell, by its run's key."""
-    execution = missing[0].run.experiment.execution
-    if execution.task_runner == "threads":
-        arms = [Arm(cell.run, cell.label, _command(cell)) for cell in missing]
-        compute(arms, jobs or jobs_for(missing[0].run.experiment), console, lambda arm: None)
-        return {arm.run.key: arm for arm in arms}
-    from flows.sweeps.cell_workers import run_on_workers
-
-    # A cell that asked the workers for shards would wait for the very worker that it holds.
-    alone = ["execution.task_runner=threads", "execution.workers=1", "execution.cluster=''"]
-    jobs_there = replace(execution, workers=jobs or execution.workers)
-    work = [(cell.run, cell.label, [*_command(cell), *alone]) for cell in missing]
-    return {cell.run.key: cell for cell in run_on_workers(sweep, work, jobs_there, console)}
-
-
 def _command(cell: Cell) -> list[str]:
     return [sys.executable, "-m", "flows.cli", *cell.command]
 
@@ -121,7 +89,7 @@ def comparison_link(cell: Cell, sweep: str) -> str:
     return charts_link(UI, experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
 
 
-def _outcome(cell: Cell, arm: Ended | None) -> dict[str, Any]:
+def _outcome(cell: Cell, arm: Arm | None) -> dict[str, Any]:
     """`complete` (nothing was to be done), `finished` or `failed`, with what one wants to know then."""
     facts = {"cell": cell.label, "run": cell.run.key, "retry": shlex.join(["gtr", *cell.command])}
     if arm is not None and arm.error:

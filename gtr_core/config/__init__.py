@@ -7,10 +7,11 @@ it changes and why.
 
 from dataclasses import dataclass, field
 
+from gtr_core.config.choices import MERGE_METHODS, METHODS
 from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
 from gtr_core.config.limits import choice, within
-from gtr_core.config.merge import MERGE_METHODS, MergeConfig
+from gtr_core.config.merge import MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
 from gtr_core.config.prices import PricesConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
@@ -19,7 +20,6 @@ from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, 
 from gtr_core.util.errors import ConfigError
 
 __all__ = [
-    "GUIDES",
     "MERGE_METHODS",
     "METHODS",
     "NOT_DECIDING",
@@ -48,13 +48,6 @@ __all__ = [
     "WarmStartConfig",
 ]
 
-METHODS = ("ppo", "gtr", "turbo_sft", "turbo_kl", "distill")
-GUIDES = {
-    "ppo": "none",
-    "gtr": "corrector",
-    "turbo_sft": "sft",
-    "turbo_kl": "kl",
-}  # `distill` names one of these methods
 NOT_DECIDING = (
     "execution",
     "retention",
@@ -91,7 +84,7 @@ class Experiment:
     prices: PricesConfig = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
-        choice("method", self.method, METHODS)
+        choice("method", self.method, tuple(METHODS))
         within("iterations", self.iterations, 1)
         within("seed", self.seed, 0)
         if self.kl.per == "token" and self.ppo.ratio != "token":
@@ -114,6 +107,6 @@ class Experiment:
             raise ConfigError("model.source=tiny needs warm_start.stop_at above 0: its weights start at random.")
 
     @property
-    def guide(self) -> str:
-        """Which guidance the method has: none | kl | sft | corrector."""
-        return GUIDES[self.distill.by if self.method == "distill" else self.method]
+    def guidance(self) -> str:
+        """Where the code of the method's guidance is, as `choices` names it; empty for a method without one."""
+        return METHODS[self.distill.by if self.method == "distill" else self.method]

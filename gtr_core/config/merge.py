@@ -2,21 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from gtr_core.config.choices import MERGE_METHODS, MergeMethod
 from gtr_core.config.limits import choice, within
 from gtr_core.util.errors import ConfigError
-
-MERGE_METHODS = (
-    "ties",
-    "linear",
-    "slerp",
-    "task_arithmetic",
-    "dare_linear",
-    "dare_ties",
-    "breadcrumbs",
-    "della",
-    "model_stock",
-    "greedy_soup",
-)
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,7 @@ class MergeConfig:
     rank: int = 0  # form=adapter
 
     def __post_init__(self) -> None:
-        choice("merge.method", self.method, MERGE_METHODS)
+        choice("merge.method", self.method, tuple(MERGE_METHODS))
         choice("merge.weights", self.weights, ("sma", "ema", "explicit"))
         choice("merge.mode", self.mode, ("full_buffer", "incremental"))
         within("merge.density", self.density, 0, 1, open_low=True)
@@ -62,11 +50,16 @@ class MergeConfig:
         if (self.form == "adapter") != (self.rank > 0):
             raise ConfigError("merge.form=adapter and merge.rank=RANK (1 or more) go together: set both or neither.")
         self._check_explicit()
-        if self.mode == "incremental" and (self.window or self.weights == "explicit" or self.method == "greedy_soup"):
+        if self.mode == "incremental" and (self.window or self.weights == "explicit" or self.chosen.select):
             raise ConfigError(
                 "merge.mode=incremental keeps no buffer: it takes no merge.window, no merge.weights=explicit and no "
-                "merge.method=greedy_soup; use merge.mode=full_buffer for those."
+                "method that chooses checkpoints (greedy_soup); use merge.mode=full_buffer for those."
             )
+
+    @property
+    def chosen(self) -> MergeMethod:
+        """The method: where its code is."""
+        return MERGE_METHODS[self.method]
 
     def _check_explicit(self) -> None:
         given = list(self.explicit)

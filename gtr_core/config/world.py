@@ -25,10 +25,6 @@ class EnvConfig:
         if not self.practice:
             raise ConfigError("env.practice=[] leaves nothing to train on: [{}] is the environment itself.")
 
-    def training(self, number: int) -> dict[str, Any]:
-        """The arguments of training environment `number` = 0, 1, ...: the `train` split unless they name another."""
-        return {"split": "train"} | dict(self.kwargs) | dict(self.practice[number % len(self.practice)])
-
 
 @dataclass(frozen=True)
 class RolloutConfig:

@@ -1,40 +1,41 @@
 """The registered environments: each a gymnasium environment and the adapter through which it is spoken to."""
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
-from gtr_core.envs.drift import NonStationary, Schedule
-from gtr_core.envs.text import Game, TextEnv
+from gtr_core.config.choices import Environment, load, module_of
+from gtr_core.envs.text import TextEnv
 
-_GAMES: dict[str, str] = {}
+Schedule = Mapping[str, Sequence[tuple[int, float]]]  # what drifts: quantity to (from iteration, value) pairs
+
+_DRIFT = "gtr_core.envs.drift:NonStationary"
+_REGISTERED: dict[str, Environment] = {}
 
 
-def register(env_id: str, env: str, game: str) -> None:
+def register(env_id: str, env: str, game: str, parts: Mapping[str, Mapping[str, str]] | None = None) -> None:
     """Register an environment under `env_id`; `env` and `game` are `module:Class`, imported when first made.
 
-    Adding an environment is one file with the two classes and one call of this:
-
-    - the environment keeps gymnasium's contract, puts `won` into its info, takes `split` (None, train, valid, test),
-      and lists its deals: `winnable_deals()` and `deal_options(deal, rng)`, from which episode sets are made;
-    - the game is built with the environment and fulfils `gtr_core.envs.text.Game`, or `CommandGame` where the
+    - The environment keeps gymnasium's contract, puts `won` into its info, takes `split` (None, train, valid, test),
+      and lists its deals: `winnable_deals()` and `deal_options(deal, rng)`, from which episode sets are made.
+    - The game is built with the environment and fulfils `gtr_core.envs.text.Game`, or `CommandGame` where the
       environment takes its actions as text and they change from state to state.
+    - `parts` says which modules it runs that only the value of one of its arguments leads to.
 
     300 steps is the reference's registration; no card game lasts so long (PAPER.md 3).
     """
-    _GAMES[env_id] = game
+    _REGISTERED[env_id] = Environment(env, game, {name: dict(found) for name, found in (parts or {}).items()})
     gymnasium.register(env_id, entry_point=env, max_episode_steps=300)
 
 
-def modules_of(env_id: str, *, drift: Schedule | None = None, **_: Any) -> tuple[str, ...]:
-    """The modules that `make` runs for these arguments and that only their names in this registry lead to."""
-    chosen = [gymnasium.spec(env_id).entry_point, _GAMES[env_id]]
-    return tuple(str(entry).partition(":")[0] for entry in chosen) + (
-        () if drift is None else (NonStationary.__module__,)
-    )
+def modules_of(env_id: str, *, drift: Schedule | None = None, **kwargs: Any) -> tuple[str, ...]:
+    """The modules that `make` runs for these arguments and that no import statement leads to."""
+    found = _found(env_id)
+    modules = [module_of(found.env), module_of(found.text)]
+    modules += [chosen[kwargs[name]] for name, chosen in found.parts.items() if kwargs.get(name) in chosen]
+    return (*modules, *(() if drift is None else (module_of(_DRIFT),)))
 
 
 def files_of(env_id: str, **kwargs: Any) -> dict[str, Path]:
@@ -42,18 +43,18 @@ def files_of(env_id: str, **kwargs: Any) -> dict[str, Path]:
 
     An environment that has some says so by a class method `files`, and by `files_argument` which argument names them.
     """
-    listed = getattr(_class(str(gymnasium.spec(env_id).entry_point)), "files", None)
+    listed = getattr(load(_found(env_id).env), "files", None)
     return {} if listed is None else dict(listed(**kwargs))
 
 
 def files_argument(env_id: str) -> str | None:
     """The argument that says where an environment's files lie."""
-    return getattr(_class(str(gymnasium.spec(env_id).entry_point)), "files_argument", None)
+    return getattr(load(_found(env_id).env), "files_argument", None)
 
 
 def environments() -> tuple[str, ...]:
     """The ids of all registered environments."""
-    return tuple(_GAMES)
+    return tuple(_REGISTERED)
 
 
 def make(
@@ -75,15 +76,14 @@ def make(
         iteration: of the schedule; without one it means nothing.
         kwargs: the environment's own parameters.
     """
-    if env_id not in _GAMES:
-        raise ValueError(f"environment {env_id!r} is not known: choose one of {', '.join(_GAMES)}")
+    found = _found(env_id)
     env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     if drift is not None:
-        env = NonStationary(env, drift, iteration)
-    game: Callable[[Any], Game] = _class(_GAMES[env_id])
-    return TextEnv(str(env.spec.name), env, game(env.unwrapped), parser=parser, prompt=prompt)
+        env = load(_DRIFT)(env, drift, iteration)
+    return TextEnv(str(env.spec.name), env, load(found.text)(env.unwrapped), parser=parser, prompt=prompt)
 
 
-def _class(entry: str) -> Any:
-    module, name = entry.split(":")
-    return getattr(import_module(module), name)
+def _found(env_id: str) -> Environment:
+    if env_id not in _REGISTERED:
+        raise ValueError(f"environment {env_id!r} is not known: choose one of {', '.join(_REGISTERED)}")
+    return _REGISTERED[env_id]

@@ -13,7 +13,6 @@ import gymnasium
 import numpy as np
 
 from gtr_core.envs.drawing.glyphs import Picture
-from gtr_core.envs.drift import NonStationary
 from gtr_core.envs.parser import parse
 
 
@@ -95,6 +94,15 @@ class CommandGame(Game, Protocol):
         ...
 
 
+@runtime_checkable
+class Drifting(Protocol):
+    """An environment that changes with the iteration (`gtr_core.envs.drift`)."""
+
+    def set_iteration(self, iteration: int) -> None:
+        """The iteration whose values hold from the next reset on."""
+        ...
+
+
 class TextEnv:
     """One gymnasium environment spoken to in text."""
 
@@ -127,7 +135,7 @@ class TextEnv:
 
     def set_iteration(self, iteration: int) -> None:
         """Tell a drifting environment the iteration; it shows from the next reset on. Others do not change."""
-        if isinstance(self.env, NonStationary):
+        if isinstance(self.env, Drifting):
             self.env.set_iteration(iteration)
 
     def act(self, text: str, rng: np.random.Generator) -> Outcome:

@@ -1,1 +1,1 @@
-"""What a teacher gives: a penalty on the agent's thoughts (`kl`) or thoughts to imitate (`sft`, `corrected`)."""
+"""How a teacher guides the agent: one guidance a file, each a class of `base.Guidance`, named in `config.choices`."""

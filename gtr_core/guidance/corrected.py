@@ -6,34 +6,56 @@ better one, that thought with the agent's own action after it, masked, is a less
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, ClassVar
 
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
+from gtr_core.config.choices import CORRECTORS, load, module_of
+from gtr_core.config.loading import to_dict
+from gtr_core.envs.practice import training_arguments
+from gtr_core.envs.registry import modules_of
 from gtr_core.envs.text import TextEnv
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.guidance.base import Case
+from gtr_core.guidance.corrector.corrections import Corrector
+from gtr_core.guidance.lessons import Lessons
+from gtr_core.rollout.collect import replay
+from gtr_core.rollout.types import Lesson, Rollout, save_lessons
 
 
-@dataclass(frozen=True)
-class Corrections:
-    """What a corrector found; turns that are nowhere in it were given up, `skipped` of them."""
+class CorrectedGuidance(Lessons):
+    """Corrected thoughts as lessons; the corrector is a teacher of its own, and no merge enters."""
 
-    fields: dict[int, Mapping[str, object]]  # by turn: right thought fields in place of the agent's
-    right: int  # thoughts that need no lesson
-    skipped: int
-    figures: dict[str, float] = field(default_factory=dict)  # of its own: requests, tokens, money
+    merged_teacher: ClassVar[bool] = False
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Who is asked and what; not how an endpoint is reached."""
+        return {k: v for k, v in to_dict(self.experiment.corrector).items() if k != "endpoint"}
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The corrector, and the environment, which is played again."""
+        env = self.experiment.env
+        kwargs = [training_arguments(env, number) for number in range(len(env.practice))]
+        played = [module for each in kwargs for module in modules_of(env.id, **each)]
+        return (module_of(CORRECTORS[self.experiment.corrector.kind]), *dict.fromkeys(played))
+
+    def check(self) -> None:
+        """Whether the corrector can be made at all: an endpoint's address and its key."""
+        load(CORRECTORS[self.experiment.corrector.kind])(self.experiment, Path())
+
+    def compute(self, case: Case, directory: Path) -> dict[str, float]:
+        """Write a lesson for each wrong thought that could be corrected."""
+        experiment, stream = self.experiment, ("rollout", self.experiment.seed, case.iteration)
+        corrector: Corrector = load(CORRECTORS[experiment.corrector.kind])(experiment, case.workspace)
+        states = replay(case.rollout, experiment.env, stream, case.iteration)
+        lessons, metrics = correct(case.start(), case.rollout, states, corrector)
+        save_lessons(lessons, directory)
+        return metrics
 
 
-class Corrector(Protocol):
-    """Judges thoughts and writes better ones."""
-
-    def __call__(self, rollout: Rollout, states: Iterable[tuple[int, TextEnv]]) -> Corrections:
-        """Judge the turns of `states`, each with its environment as it stood then: look at one before the next."""
-        ...
-
-
-def corrected_guidance(
+def correct(
     policy: Policy, rollout: Rollout, states: Iterable[tuple[int, TextEnv]], corrector: Corrector
 ) -> tuple[list[Lesson], dict[str, float]]:
     """One lesson for each of the agent's valid turns whose thought was wrong and could be corrected.

@@ -8,25 +8,74 @@ Positive K1: the agent likes the token more than its teacher does, and is penali
 forward only; the teacher sees picture, prompt and token ids as the agent did, in eval mode, at the same temperature.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gtr_core.agent.policy import Policy
-from gtr_core.config import KLConfig
+from gtr_core.config import Experiment, KLConfig
+from gtr_core.config.loading import to_dict
+from gtr_core.guidance.base import Case
 from gtr_core.guidance.vocabulary import vocabulary_kl
+from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Rollout
+
+PENALTY = "penalty.safetensors"
 
 
 @dataclass(frozen=True)
-class KLGuidance:
+class Penalty:
     """The penalty of a rollout."""
 
     penalty_N: Tensor  # mean over the span, an invalid answer's constant in its place
     penalty_tokens: list[list[float]]  # by turn and token, 0 outside the span; the constant on an invalid answer's
     metrics: dict[str, float]
+
+
+class KLGuidance:
+    """The penalty of each rollout, which the update of its iteration subtracts from the advantage."""
+
+    merged_teacher: ClassVar[bool] = True
+    window = 1  # a penalty is of its own rollout
+    modules: tuple[str, ...] = ()
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.config, self.batch_size = experiment.kl, experiment.rollout.batch_size
+        self.rl = experiment.method != "distill"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All but how the update uses it."""
+        return {k: v for k, v in self.used.items() if k not in ("beta", "site", "per")} | {
+            "batch_size": self.batch_size
+        }
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The settings of `kl`."""
+        return to_dict(self.config)
+
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
+    def compute(self, case: Case, directory: Path) -> dict[str, float]:
+        """Write the penalty of each turn and of each token."""
+        found = kl_penalty(case.agent(), case.teacher(), case.rollout, self.config, self.batch_size)
+        tokens = torch.tensor([x for row in found.penalty_tokens for x in row])
+        save_file({"penalty_N": found.penalty_N, "tokens": tokens}, directory / PENALTY)
+        return found.metrics
+
+    def load(self, rollout: Rollout, found: Sequence[tuple[int, Path]]) -> Terms:
+        """The rollout's own penalty."""
+        _, directory = found[-1]
+        tensors = load_file(directory / PENALTY)
+        tokens = [t.tolist() for t in tensors["tokens"].split([len(a) for a in rollout.answers_N])]
+        return Terms(kl=self.config, penalty_N=tensors["penalty_N"], penalty_tokens=tokens, rl=self.rl)
 
 
 def estimate(k1: Tensor, estimator: str, cap: float) -> Tensor:
@@ -49,9 +98,9 @@ def span(length: int, thought: int, scope: str) -> slice:
     return {"thought": slice(0, thought), "action": slice(thought, length), "all": slice(0, length)}[scope]
 
 
-def kl_guidance(
+def kl_penalty(
     policy: Policy, teacher: Mapping[str, Tensor], rollout: Rollout, config: KLConfig, batch_size: int
-) -> KLGuidance:
+) -> Penalty:
     """Read the rollout with the teacher's weights and penalise where the agent left it.
 
     `reverse` and `forward` read it with the agent's as well, so the policy must be the one that played. A turn without
@@ -87,7 +136,7 @@ def kl_guidance(
         "guidance/k1_abs_max": float(k1.abs().max()) if k1.numel() else 0.0,
         "guidance/tokens_scored": float(k1.numel()),
     }
-    return KLGuidance(penalties, penalty_tokens, metrics)
+    return Penalty(penalties, penalty_tokens, metrics)
 
 
 def _teacher_logp(policy: Policy, teacher: Mapping[str, Tensor], rollout: Rollout, batch_size: int) -> list[Tensor]:

@@ -7,6 +7,8 @@ buffer that grows through the run and is sampled uniformly.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -14,13 +16,51 @@ from torch import Tensor
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
 from gtr_core.config import SamplingConfig, SFTConfig
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.envs import make
+from gtr_core.envs.parser import parse
+from gtr_core.envs.registry import modules_of
+from gtr_core.guidance.base import Case
+from gtr_core.guidance.lessons import Lessons
+from gtr_core.rollout.types import Lesson, Rollout, save_lessons
 from gtr_core.seeding.streams import generator
 
 ActionStart = Callable[[str], int | None]  # character where a valid answer's action begins; None for an invalid one
 
 
-def sft_guidance(
+class SFTGuidance(Lessons):
+    """The merged teacher's own thoughts as lessons."""
+
+    merged_teacher: ClassVar[bool] = True
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All but how the update uses the lessons."""
+        settings = {k: v for k, v in self.used.items() if k not in ("weight", "window", "capacity")}
+        return settings | {"batch_size": self.experiment.rollout.batch_size}
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The environment, whose keys an answer must have."""
+        return modules_of(self.experiment.env.id, **dict(self.experiment.env.kwargs))
+
+    def compute(self, case: Case, directory: Path) -> dict[str, float]:
+        """Write a lesson for each turn that the teacher could answer."""
+        experiment = self.experiment
+        keys = make(experiment.env.id, **dict(experiment.env.kwargs)).keys
+
+        def action_start(text: str) -> int | None:
+            parsed = parse(text, keys, ())
+            return parsed.action_start if parsed.valid else None
+
+        stream = ("lessons", experiment.seed, case.iteration)
+        lessons, metrics = teach(
+            case.start(), case.teacher(), case.rollout, action_start, self.sft, experiment.rollout.batch_size, stream
+        )
+        save_lessons(lessons, directory)
+        return metrics
+
+
+def teach(
     policy: Policy,
     teacher: Mapping[str, Tensor],
     rollout: Rollout,

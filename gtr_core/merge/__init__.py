@@ -1,8 +1,8 @@
-"""Merging checkpoints into a teacher: one method a file, all of them in `registry.py`.
+"""Merging checkpoints into a teacher: one method a file, all of them named in `gtr_core.config.choices`.
 
 method.py      what a method is                   combine.py      from task vectors to the teacher
-registry.py    the methods by name                statistics.py   what a merge did
-weights.py     how much a checkpoint counts       directories.py  merging on disk
+weights.py     how much a checkpoint counts       statistics.py   what a merge did
+directories.py merging on disk
 
 Task vectors themselves are read and written in `gtr_core.deltas`.
 """
@@ -17,13 +17,11 @@ from gtr_core.merge.combine import merge_deltas, merge_state_dicts, teacher_tens
 from gtr_core.merge.directories import merge_directories
 from gtr_core.merge.greedy_soup import greedy_soup
 from gtr_core.merge.method import Draw, Method
-from gtr_core.merge.registry import METHODS
 from gtr_core.merge.statistics import MergeStatistics
 from gtr_core.merge.weights import ema, full_buffer_weights, incremental_weights, sma
 
 __all__ = [
     "DELTA",
-    "METHODS",
     "Deltas",
     "Draw",
     "LowRank",

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
+from gtr_core.config.choices import MERGE_METHODS, load
 from gtr_core.deltas.errors import MergeError
 from gtr_core.deltas.task_vectors import dense_deltas
-from gtr_core.merge.registry import METHODS
+from gtr_core.merge.method import Method
 from gtr_core.merge.statistics import MergeStatistics
 from gtr_core.seeding.streams import torch_generator
 
@@ -38,7 +39,7 @@ def merge_deltas(
         MergeError: see `check_merge`, or a value that is not finite.
     """
     check_merge(members, weights, config)
-    method = METHODS[config.method]
+    method: Method = load(MERGE_METHODS[config.method].merge)
     for name in names:
         taus = [member[name] for member in members]
         for i, tau in enumerate(taus, 1):
@@ -54,12 +55,8 @@ def check_merge(members: Sequence[Mapping[str, Tensor]], weights: Sequence[float
     """Look at a merge before anything is computed.
 
     Raises:
-        MergeError: the method needs more than tensors, weights do not fit, or members move different tensors.
+        MergeError: weights do not fit, or members move different tensors.
     """
-    if config.method not in METHODS:
-        raise MergeError(
-            f"{config.method} chooses members by a score: call greedy_soup, and merge those it chose with linear."
-        )
     if len(weights) != len(members) or not members:
         raise MergeError(
             f"{len(members)} checkpoints and {len(weights)} weights do not fit: give one weight a checkpoint."
@@ -73,6 +70,14 @@ def check_merge(members: Sequence[Mapping[str, Tensor]], weights: Sequence[float
             raise MergeError(
                 f"these checkpoints do not belong together: of checkpoints 1 and {i}, only {where} moves '{odd[0]}'."
             )
+
+
+def require_no_episodes(method: str) -> None:
+    """Raise MergeError for a method that chooses its members by episodes: that takes a run."""
+    found = MERGE_METHODS.get(method)
+    if found is not None and found.select:
+        others = ", ".join(name for name, other in MERGE_METHODS.items() if not other.select)
+        raise MergeError(f"{method} chooses members by episodes and works within a run: choose one of {others}.")
 
 
 def teacher_tensors(
@@ -134,6 +139,7 @@ def merge_state_dicts(
         ConfigError: an unknown method or a setting out of range.
         MergeError: checkpoints that do not belong together, or values that are not finite.
     """
+    require_no_episodes(method)
     config = MergeConfig(method=method, density=density, normalize=normalize, lam=lam)
     deltas = [dense_deltas(base, member) for member in members]
     return dict(teacher_tensors(base, deltas, weights, config, seed=seed))

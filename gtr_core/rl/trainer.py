@@ -9,26 +9,15 @@ from torch import Tensor
 from gtr_core.agent.critic import Critic
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
-from gtr_core.config import KLConfig, PPOConfig
+from gtr_core.config import PPOConfig
 from gtr_core.rl.advantages import Targets, targets
 from gtr_core.rl.optimiser import optimiser_of
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
+from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Lesson, Rollout
 
 ALONE = Ranks()
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """What the guide stage hands to the update; empty for plain PPO."""
-
-    kl: KLConfig | None = None
-    penalty_N: Tensor | None = None
-    penalty_tokens: list[list[float]] | None = None
-    lessons: Sequence[Lesson] = ()
-    sft_weight: float = 0.0
-    rl: bool = True  # False: no reward, no value loss; the update follows guidance alone
 
 
 @dataclass
@@ -77,7 +66,7 @@ class Trainer:
         self.optimiser = optimiser_of(self.parameters, config, ranks)
 
     def update(
-        self, rollout: Rollout, guidance: Guidance, lr: float, shuffle: torch.Generator
+        self, rollout: Rollout, guidance: Terms, lr: float, shuffle: torch.Generator
     ) -> tuple[dict[str, float], Tensor]:
         """Train on one rollout; metrics and the value targets (N,).
 
@@ -119,7 +108,7 @@ class Trainer:
     def _ppo_backward(
         self,
         rollout: Rollout,
-        guidance: Guidance,
+        guidance: Terms,
         aim: Targets,
         minibatch: Tensor,
         *,
@@ -190,7 +179,7 @@ class Trainer:
         thought = rollout.thought_N[n]
         return self.config.thought_coef * thought + len(rollout.answers_N[n]) - thought
 
-    def _sft_backward(self, guidance: Guidance, count: int, shuffle: torch.Generator, statistics: Statistics) -> None:
+    def _sft_backward(self, guidance: Terms, count: int, shuffle: torch.Generator, statistics: Statistics) -> None:
         """One uniformly drawn lesson a PPO sample (invariant 30); the mean loss a thought token."""
         drawn = torch.randint(len(guidance.lessons), (count,), generator=shuffle)
         tokens = sum(taught_tokens(guidance.lessons[i]) for i in drawn.tolist())

@@ -10,6 +10,7 @@ import numpy as np
 
 from gtr_core.config import EnvConfig
 from gtr_core.envs import make
+from gtr_core.envs.practice import training_arguments
 from gtr_core.envs.text import Observation, Outcome, TextEnv
 from gtr_core.rollout.process_pool import GamePool, Start
 from gtr_core.seeding.streams import derive
@@ -19,7 +20,7 @@ DEALS = 10  # tries to begin an episode, each with a deal of its own
 
 def seat_env(env: EnvConfig, iteration: int, first: int, seat: int) -> TextEnv:
     """The environment that trains in seat `first + seat`, as the iteration has it where it drifts."""
-    return make(env.id, iteration=iteration, **env.training(first + seat))
+    return make(env.id, iteration=iteration, **training_arguments(env, first + seat))
 
 
 class _Deals:

@@ -18,12 +18,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, Protocol
+from typing import Any, cast
 
 from gtr_core.config import ExecutionConfig
 from gtr_core.util.errors import UserError
+from tasks.execution.compute import find_or_compute
+from tasks.execution.slots import UNLIMITED, Slots
 from tasks.store.record import StageRecord
-from tasks.store.store import PlanningStore, StageStore
+from tasks.store.stage import R, Stage
+from tasks.store.store import StageStore
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +39,14 @@ class StageProcessError(UserError):
     """The process of a stage died, or ran out of memory, in every try."""
 
 
-class Compute(Protocol):
-    """Has a stage function give its record, in one process or another."""
-
-    def __call__(self, function: Callable[..., StageRecord], store: StageStore, *arguments: Any) -> StageRecord:
-        """`function(store, *arguments)`."""
+Compute = Callable[[StageStore, Stage[Any], Slots], StageRecord]  # has a stage found or computed, somewhere
 
 
 @contextmanager
 def stages_run(execution: ExecutionConfig) -> Iterator[Compute]:
     """Where stages are computed, by `execution.isolation`: here, or in one process beside this one."""
     if execution.isolation == "inline":
-        yield lambda function, store, *arguments: function(store, *arguments)
+        yield find_or_compute
         return
     with StageProcess(execution.retries) as process:
         yield process
@@ -73,23 +72,23 @@ class StageProcess:
         self._closed = True
         self.end(at_once=kind is not None)
 
-    def __call__(self, function: Callable[..., StageRecord], store: StageStore, *arguments: Any) -> StageRecord:
-        """`function(store, *arguments)`; what is in the store already starts no process.
+    def __call__(self, store: StageStore, stage: Stage[R], slots: Slots = UNLIMITED) -> R:
+        """`find_or_compute(store, stage, slots)`; what is in the store already starts no process.
 
         Raises:
             StageProcessError: the process died or ran out of memory, in the last try as well.
         """
-        found = function(_CheckingStore(store), *arguments)
-        if found.state == "reused":
+        found = store.find(stage)
+        if found is not None:
             return found
         for left in range(self.retries, -1, -1):
-            fate = self._ask(function, store, *arguments)
+            fate = self._ask(store, stage, slots)
             if isinstance(fate, StageRecord):
-                return fate
+                return cast(R, fate)
             if left:
-                log.warning("%s: %s; trying it again in a new process", found.name, fate)
+                log.warning("%s: %s; trying it again in a new process", stage.name, fate)
         tries = f"in each of {self.retries + 1} tries" if self.retries else "in the only try"
-        raise StageProcessError(f"{found.name}, {tries}: {fate}; finished stages are kept.")
+        raise StageProcessError(f"{stage.name}, {tries}: {fate}; finished stages are kept.")
 
     def _ask(self, *call: Any) -> StageRecord | str:
         """The record, or what became of the process in words."""
@@ -130,17 +129,6 @@ class _Failure:
 
     error: Exception
     out_of_memory: bool
-
-
-class _CheckingStore(PlanningStore):
-    """Checks what a store would reuse, by all that the store has been told, and plans what it would compute."""
-
-    def __init__(self, store: StageStore) -> None:
-        super().__init__(store.root)
-        vars(self).update(vars(store) | {"recompute_damaged": True})
-
-    lookup = StageStore.lookup  # which fetches from the shared store what this run reads next
-    verify = StageStore.verify
 
 
 class _Worker:
@@ -203,18 +191,18 @@ def _serve(pipe: Connection, stderr: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
-            function, *arguments = pipe.recv()
-            pipe.send(_answer(function, arguments))
+            pipe.send(_answer(*pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
 
 
-def _answer(function: Callable[..., StageRecord], arguments: list[Any]) -> StageRecord | _Failure:
+def _answer(store: StageStore, stage: Stage[Any], slots: Slots) -> StageRecord | _Failure:
     try:
-        return function(*arguments)
+        found: StageRecord = find_or_compute(store, stage, slots)
     except Exception as error:  # noqa: BLE001 - raised in the process that asked
         if not isinstance(error, UserError):
             error.add_note(f"In the stage's process:\n{traceback.format_exc()}")
         return _Failure(_portable(error), _is_out_of_memory(error))
+    return found
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """Stage `evaluate`: agent, teacher, start or plain mean on the same fixed episodes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,18 +10,20 @@ from typing import Any
 from torch import Tensor
 
 from gtr_core.config import Experiment, MergeConfig
+from gtr_core.config.choices import MERGE_METHODS, module_of
 from gtr_core.config.loading import to_dict
+from gtr_core.deltas.read import read_deltas
 from gtr_core.envs.episodes import EpisodeSet, episode_set
 from gtr_core.evaluation.metrics import summarise
 from gtr_core.evaluation.play import Episode, play
-from gtr_core.merge import read_deltas, sma, teacher_tensors
+from gtr_core.merge.combine import teacher_tensors
+from gtr_core.merge.weights import sma
 from gtr_core.rollout.shards import shards
 from tasks.stages.model_cache import Workbench, workbench
 from tasks.store.contents import environment_modules, evaluation_settings, model_settings
-from tasks.store.fingerprint import code_files, code_version
-from tasks.store.record import Part, StageRecord
-from tasks.store.stage import run_stage
-from tasks.store.store import StageStore
+from tasks.store.record import StageRecord
+from tasks.store.results import Averaged, Evaluated, EvaluatedPart, Merged, Started, Updated
+from tasks.store.stage import Stage
 
 CURVE = (
     "success_rate",
@@ -34,7 +36,7 @@ CURVE = (
     "distinct_2",
     "tokens_generated",
 )
-Model = StageRecord | Sequence[StageRecord] | None
+Model = Updated | Merged | Averaged | Sequence[Updated] | None
 Played = Mapping[str, list[Episode]]  # by mode
 
 
@@ -47,6 +49,18 @@ class Evaluation:
     who: str  # `agent`, `teacher`, `start`, `mean` or `best`; the prefix of the metrics
     model: Model  # the update or merge that made it; None: the start; several updates: their mean
     split: str  # `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled)
+
+    @property
+    def label(self) -> str:
+        """The stage's name in a run."""
+        return f"evaluate-final-{self.who}" if self.split == "test" else f"evaluate-{self.iteration}-{self.who}"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that the configuration chose: the environment, and the plain mean's where that is played."""
+        averaged = isinstance(self.model, Sequence)
+        mean = (module_of(MERGE_METHODS["linear"].merge),) if averaged else ()
+        return (*environment_modules(self.experiment.env), *mean)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -82,7 +96,7 @@ class Evaluation:
     def play(self, bench: Workbench, listed: EpisodeSet, only: range | None = None) -> Played:
         """The episodes, or some of them, played in each mode."""
         dense = self.who in ("teacher", "mean")
-        policy = bench.agent(None if dense or not isinstance(self.model, StageRecord) else self.model)
+        policy = bench.agent(self.model if isinstance(self.model, Updated) else None)
         weights = _dense_weights(bench, self.model) if dense else {}
         played = {}
         for mode in self.modes:
@@ -115,72 +129,68 @@ class Evaluation:
         return {f"final_{self.who}/{mode}_{k}": v for k, v in figures.items()}
 
 
-def evaluate(store: StageStore, start: StageRecord, what: Evaluation) -> StageRecord:
-    """Play the fixed episodes of a split."""
+def evaluate(start: Started, what: Evaluation) -> Stage[Evaluated]:
+    """Play the fixed episodes of a split.
 
-    def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
-        listed = what.episodes()
-        played: Played
-        if parts:
-            played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in what.modes}
-        else:
-            played = what.play(workbench(start, what.experiment), listed)
-        return what.publish(directory, listed, played)
-
-    return _stage("evaluate", store, start, what, what.settings(), compute, evaluate_parts(store, start, what))
-
-
-def evaluate_parts(store: StageStore, start: StageRecord, what: Evaluation) -> list[Part]:
-    """The stages that `evaluate` joins, a call each, which may come in any order and in any process; none if undivided.
-
-    What they play does not depend on how many there are.
+    Cut into `execution.shards`, its parts may come in any order and in any process; what is played does not depend on
+    how many there are.
     """
     config = what.experiment
     ranges = shards(what.count, config.rollout.batch_size, config.execution.shards)
-    return [partial(_part, store, start, what, only) for only in ranges] if len(ranges) > 1 else []
-
-
-def _part(store: StageStore, start: StageRecord, what: Evaluation, only: range) -> StageRecord:
-    def compute(directory: Path) -> dict[str, float]:
-        model = what.model
-        if model is not None:
-            model = store.here(model) if isinstance(model, StageRecord) else [store.here(m) for m in model]
-        bench = workbench(store.here(start), what.experiment)
-        for mode, episodes in replace(what, model=model).play(bench, what.episodes(), only).items():
-            (directory / f"{mode}.jsonl").write_text("".join(json.dumps(asdict(e)) + "\n" for e in episodes))
-        return {}
-
-    settings = what.settings() | {"first": only.start, "count": len(only)}
-    return _stage("evaluate_part", store, start, what, settings, compute, ())
-
-
-def _stage(
-    stage: str,
-    store: StageStore,
-    start: StageRecord,
-    what: Evaluation,
-    settings: Mapping[str, object],
-    compute: Callable[..., Mapping[str, float]],
-    parts: Sequence[Part],
-) -> StageRecord:
-    return run_stage(
-        store,
-        stage=stage,
-        iteration=what.iteration,
+    return Stage(
+        Evaluated,
+        compute=partial(_compute, _unplayed(what)),
         inputs={"start": start, "model": what.model},
-        config=settings,
-        code=code_version(__name__, *environment_modules(what.experiment.env)),
-        sources=code_files(__name__, *environment_modules(what.experiment.env)),
-        seed=what.experiment.seed,
-        compute=compute,
-        parts=parts,
+        config=what.settings(),
+        seed=config.seed,
+        iteration=what.iteration,
+        implementations=what.modules,
+        parts=tuple(_part(start, what, only) for only in ranges) if len(ranges) > 1 else (),
+        label=what.label,
     )
+
+
+def _part(start: Started, what: Evaluation, only: range) -> Stage[EvaluatedPart]:
+    return Stage(
+        EvaluatedPart,
+        compute=partial(_compute_part, _unplayed(what), only),
+        inputs={"start": start, "model": what.model},
+        config=what.settings() | {"first": only.start, "count": len(only)},
+        seed=what.experiment.seed,
+        iteration=what.iteration,
+        implementations=what.modules,
+    )
+
+
+def _unplayed(what: Evaluation) -> Evaluation:
+    """The same without its model, which whoever computes has a record of in its own store."""
+    return replace(what, model=None)
+
+
+def _compute(
+    what: Evaluation, directory: Path, start: Started, model: Model, parts: Sequence[EvaluatedPart] = ()
+) -> dict[str, float]:
+    listed = what.episodes()
+    played: Played
+    if parts:
+        played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in what.modes}
+    else:
+        played = replace(what, model=model).play(workbench(start, what.experiment), listed)
+    return what.publish(directory, listed, played)
+
+
+def _compute_part(what: Evaluation, only: range, directory: Path, start: Started, model: Model) -> dict[str, float]:
+    bench = workbench(start, what.experiment)
+    for mode, episodes in replace(what, model=model).play(bench, what.episodes(), only).items():
+        (directory / f"{mode}.jsonl").write_text("".join(json.dumps(asdict(e)) + "\n" for e in episodes))
+    return {}
 
 
 def _dense_weights(bench: Workbench, model: Model) -> Mapping[str, Tensor]:
     if model is None or isinstance(model, StageRecord):
+        assert not isinstance(model, Updated), "an agent is played by its own weights"
         return bench.teacher(model)
-    deltas = [read_deltas(update.directory / "agent", bench.start) for update in model]
+    deltas = [read_deltas(update.model_directory, bench.start) for update in model]
     return dict(teacher_tensors(bench.start, deltas, sma(len(deltas)), MergeConfig(method="linear")))
 
 

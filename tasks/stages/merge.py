@@ -1,58 +1,48 @@
 """Stages `merge` (the teacher) and `mean` (the plain average, a control): a merge of the agent's checkpoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from gtr_core.agent.checkpoint import Card, save_teacher
 from gtr_core.config import Experiment, MergeConfig
+from gtr_core.config.choices import load, module_of
 from gtr_core.config.loading import to_dict
+from gtr_core.deltas.read import read_deltas
 from gtr_core.envs.episodes import episode_set
 from gtr_core.evaluation.metrics import summarise
 from gtr_core.evaluation.play import play
-from gtr_core.merge import (
-    MergeStatistics,
-    full_buffer_weights,
-    greedy_soup,
-    incremental_weights,
-    read_deltas,
-    sma,
-    teacher_tensors,
-)
+from gtr_core.merge.combine import teacher_tensors
+from gtr_core.merge.statistics import MergeStatistics
+from gtr_core.merge.weights import full_buffer_weights, incremental_weights, sma
 from tasks.stages.model_cache import Workbench, card_settings, workbench
 from tasks.store.contents import environment_modules, evaluation_settings, model_settings
-from tasks.store.fingerprint import code_files, code_version
-from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
-from tasks.store.store import StageStore
+from tasks.store.results import Averaged, Merged, Started, Updated
+from tasks.store.stage import Stage
 
 
 def merge(
-    store: StageStore,
     experiment: Experiment,
     iteration: int,
-    start: StageRecord,
-    updates: Sequence[StageRecord],
-    last: StageRecord | None = None,
-) -> StageRecord:
+    start: Started,
+    updates: Sequence[Updated],
+    last: Merged | None = None,
+) -> Stage[Merged]:
     """The teacher for the next iteration, relative to the start (PAPER.md 1.4).
 
     Args:
-        store: where stages live.
         experiment: the configuration.
         iteration: of the newest update.
         start: the warm start.
         updates: all of them so far, oldest first.
         last: the last teacher; None at the first merge.
-
-    Raises:
-        MergeError: the teacher did not change although the agent did.
     """
     config = experiment.merge
+    members: Sequence[Updated | Merged]
     if config.mode == "full_buffer":
-        members = list(updates[-config.window :])  # all of them where the window is 0
+        members = updates[-config.window :]  # all of them where the window is 0
         weights = full_buffer_weights(config, len(members))
     else:
         merges = iteration // config.interval
@@ -60,86 +50,98 @@ def merge(
             raise ValueError(f"merge number {merges} needs the last teacher exactly where there is one")
         members = [updates[-1]] if last is None else [last, updates[-1]]
         weights = incremental_weights(config, merges)
-    return _merge(store, experiment, "merge", iteration, start, members, weights, config, last)
-
-
-def mean(
-    store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, updates: Sequence[StageRecord]
-) -> StageRecord:
-    """The plain average of all checkpoints: what of a teacher's strength is averaging alone."""
-    weights = sma(len(updates))
-    config = MergeConfig(method="linear", form=experiment.merge.form, rank=experiment.merge.rank)
-    return _merge(store, experiment, "mean", iteration, start, updates, weights, config, None)
-
-
-def _merge(
-    store: StageStore,
-    experiment: Experiment,
-    stage: str,
-    iteration: int,
-    start: StageRecord,
-    members: Sequence[StageRecord],
-    weights: Sequence[float],
-    config: MergeConfig,
-    last: StageRecord | None,
-) -> StageRecord:
-    def compute(directory: Path) -> dict[str, float]:
-        bench = workbench(start, experiment)
-        deltas: Sequence[Mapping[str, Tensor]] = [read_deltas(_weights_of(record), bench.start) for record in members]
-        how, shares = config, weights
-        if config.method == "greedy_soup":
-            how = replace(config, method="linear")
-            deltas = greedy_soup(deltas, lambda some: _success(bench, experiment, iteration, some, how))
-            shares = sma(len(deltas))
-        statistics = MergeStatistics()
-        teacher = teacher_tensors(
-            bench.start,
-            deltas,
-            shares,
-            how,
-            seed=experiment.seed,
-            last=bench.teacher(last),
-            statistics=statistics,
-        )
-        card = Card("teacher", "dense", start.key, iteration, **card_settings(experiment))
-        lost = save_teacher(teacher, bench.start, card, config, directory / "teacher")
-        if config.method != "greedy_soup":  # which may rightly leave the newest checkpoint out
-            statistics.require_change()
-        steps = iteration * experiment.rollout.envs * experiment.rollout.turns
-        return statistics.result() | {"merge/form_error": lost, "env_steps": float(steps)}
-
-    settings = to_dict(config)
-    settings.pop("interval")
-    played = environment_modules(experiment.env) if config.method == "greedy_soup" else ()
-    return run_stage(
-        store,
-        stage=stage,
-        iteration=iteration,
-        inputs={"start": start, "members": list(members), "last": last},
-        config={
-            "merge": settings,
-            "weights": list(weights),
-            "model": model_settings(experiment.model),
-            **(_validation(experiment) if config.method == "greedy_soup" else {}),
-        },
-        code=code_version(__name__, *played),
-        sources=code_files(__name__, *played),
+    return Stage(
+        Merged,
+        compute=partial(_compute, experiment, iteration, config, weights),
+        inputs={"start": start, "members": members, "last": last},
+        config=_settings(experiment, config, weights),
         seed=experiment.seed,
-        compute=compute,
+        iteration=iteration,
+        implementations=_implementations(experiment, config),
     )
 
 
-def _weights_of(record: StageRecord) -> Path:
-    """The directory of a stage's weights: a teacher's, or an update's agent."""
-    return record.directory / ("teacher" if record.stage == "merge" else "agent")
+def mean(experiment: Experiment, iteration: int, start: Started, updates: Sequence[Updated]) -> Stage[Averaged]:
+    """The plain average of all checkpoints: what of a teacher's strength is averaging alone."""
+    weights = sma(len(updates))
+    config = MergeConfig(method="linear", form=experiment.merge.form, rank=experiment.merge.rank)
+    return Stage(
+        Averaged,
+        compute=partial(_compute, experiment, iteration, config, weights),
+        inputs={"start": start, "members": updates},
+        config=_settings(experiment, config, weights),
+        seed=experiment.seed,
+        iteration=iteration,
+        implementations=_implementations(experiment, config),
+        label="mean",
+    )
+
+
+def _settings(experiment: Experiment, config: MergeConfig, weights: Sequence[float]) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "merge": {name: value for name, value in to_dict(config).items() if name != "interval"},
+        "weights": list(weights),
+        "model": model_settings(experiment.model),
+    }
+    if not config.chosen.select:
+        return settings
+    return settings | {
+        "episodes": experiment.evaluation.curve_episodes,
+        "set_seed": experiment.evaluation.set_seed,
+        "batch_size": experiment.rollout.batch_size,
+        "env": evaluation_settings(experiment.env, "valid"),
+        "sampling": to_dict(experiment.sampling),
+    }
+
+
+def _implementations(experiment: Experiment, config: MergeConfig) -> tuple[str, ...]:
+    """The method's module; where it chooses members by episodes, what chooses and what is played too."""
+    method = config.chosen
+    if not method.select:
+        return (module_of(method.merge),)
+    return (module_of(method.merge), module_of(method.select), *environment_modules(experiment.env))
+
+
+def _compute(
+    experiment: Experiment,
+    iteration: int,
+    config: MergeConfig,
+    weights: Sequence[float],
+    directory: Path,
+    start: Started,
+    members: Sequence[Updated | Merged],
+    last: Merged | None = None,
+) -> dict[str, float]:
+    """Write the teacher. Raises MergeError when it did not change although the agent did."""
+    bench = workbench(start, experiment)
+    deltas: Sequence[Mapping[str, Tensor]] = [read_deltas(record.model_directory, bench.start) for record in members]
+    if config.chosen.select:
+        deltas = load(config.chosen.select)(deltas, partial(_success, bench, experiment, iteration, config))
+        weights = sma(len(deltas))
+    statistics = MergeStatistics()
+    teacher = teacher_tensors(
+        bench.start,
+        deltas,
+        weights,
+        config,
+        seed=experiment.seed,
+        last=bench.teacher(last),
+        statistics=statistics,
+    )
+    card = Card("teacher", "dense", start.key, iteration, **card_settings(experiment))
+    lost = save_teacher(teacher, bench.start, card, config, directory / "teacher")
+    if not config.chosen.select:  # one that chooses may rightly leave the newest checkpoint out
+        statistics.require_change()
+    steps = iteration * experiment.rollout.envs * experiment.rollout.turns
+    return statistics.result() | {"merge/form_error": lost, "env_steps": float(steps)}
 
 
 def _success(
     bench: Workbench,
     experiment: Experiment,
     iteration: int,
-    members: Sequence[Mapping[str, Tensor]],
     config: MergeConfig,
+    members: Sequence[Mapping[str, Tensor]],
 ) -> float:
     """Greedy success of the members' mean on the validation episodes of the curves."""
     settings = experiment.evaluation
@@ -150,15 +152,3 @@ def _success(
     with bench.policy.swapped(weights, adapters=False):
         played = play(bench.policy, episodes, greedy=True, batch_size=experiment.rollout.batch_size)
     return summarise(played)["success_rate"]
-
-
-def _validation(experiment: Experiment) -> dict[str, object]:
-    """What `_success` depends on."""
-    settings = experiment.evaluation
-    return {
-        "episodes": settings.curve_episodes,
-        "set_seed": settings.set_seed,
-        "batch_size": experiment.rollout.batch_size,
-        "env": evaluation_settings(experiment.env, "valid"),
-        "sampling": to_dict(experiment.sampling),
-    }

@@ -17,7 +17,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config import Experiment
 from gtr_core.config.loading import to_dict
 from gtr_core.util.files import read_json
-from tasks.store.record import StageRecord
+from tasks.store.results import Averaged, Merged, Started, Updated
 
 BASE, CRITIC, OPTIMISER = "base.json", "critic.safetensors", "optimizer.safetensors"
 
@@ -30,12 +30,12 @@ class Workbench:
     start: Mapping[str, Tensor]  # fp32, by base names: what merges are relative to
     fresh: dict[str, Tensor]  # the trainable weights at the start
 
-    def agent(self, record: StageRecord | None) -> Policy:
+    def agent(self, record: Updated | None) -> Policy:
         """The policy with the weights of an update, or of the start."""
-        self.policy.load(self.fresh if record is None else read_weights(record.directory / "agent"))
+        self.policy.load(self.fresh if record is None else read_weights(record.model_directory))
         return self.policy
 
-    def teacher(self, record: StageRecord | None) -> Mapping[str, Tensor]:
+    def teacher(self, record: Merged | Averaged | None) -> Mapping[str, Tensor]:
         """Whole weights of a merge; before the first one the teacher is the start (PAPER.md 1.4, invariant 10)."""
         return self.start if record is None else read_teacher(record.directory / "teacher", self.start)
 
@@ -46,7 +46,7 @@ def base_of(start: Path) -> str:
     return str(start / "base") if source == "here" else source
 
 
-def workbench(start: StageRecord, experiment: Experiment) -> Workbench:
+def workbench(start: Started, experiment: Experiment) -> Workbench:
     """The model of a warm start, loaded or remembered."""
     torch.set_num_threads(experiment.execution.threads)
     return _load(base_of(start.directory), experiment)

@@ -1,5 +1,6 @@
 """Stage `rollout`: the agent plays on fresh training deals."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,96 +12,72 @@ from gtr_core.rollout.shards import join, shards
 from gtr_core.rollout.types import Rollout
 from tasks.stages.model_cache import load_critic, workbench
 from tasks.store.contents import environment_modules, model_settings, training_settings
-from tasks.store.fingerprint import code_files, code_version
-from tasks.store.record import Part, StageRecord
-from tasks.store.stage import run_stage
-from tasks.store.store import StageStore
+from tasks.store.results import Played, PlayedPart, Started, Updated
+from tasks.store.stage import Stage
 
 
-def rollout(
-    store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, agent: StageRecord | None
-) -> StageRecord:
-    """`rollout.envs` x `rollout.turns` turns of the agent of the iteration before (None: the start)."""
+def rollout(experiment: Experiment, iteration: int, start: Started, agent: Updated | None) -> Stage[Played]:
+    """`rollout.envs` x `rollout.turns` turns of the agent of the iteration before (None: the start).
 
-    def compute(directory: Path, *parts: StageRecord) -> dict[str, float]:
-        if parts:
-            played = join([Rollout.load(part.directory) for part in parts])
-        else:
-            played = _play(experiment, iteration, start, agent)
-        played.save(directory)
-        return _figures(played) | {"env_steps": float(iteration * played.size), "iteration": float(iteration)}
-
-    return run_stage(
-        store,
-        stage="rollout",
-        iteration=iteration,
-        inputs={"start": start, "agent": agent},
-        config=_settings(experiment),
-        code=code_version(__name__, *environment_modules(experiment.env)),
-        sources=code_files(__name__, *environment_modules(experiment.env)),
-        seed=experiment.seed,
-        compute=compute,
-        parts=rollout_parts(store, experiment, iteration, start, agent),
-    )
-
-
-def rollout_parts(
-    store: StageStore, experiment: Experiment, iteration: int, start: StageRecord, agent: StageRecord | None
-) -> list[Part]:
-    """The stages that `rollout` joins, a call each, which may come in any order and in any process; none if undivided.
-
-    What they play does not depend on how many there are.
+    Cut into `execution.shards`, its parts may come in any order and in any process; what is played does not depend on
+    how many there are.
     """
     config = experiment.rollout
     ranges = shards(config.envs, config.batch_size, experiment.execution.shards)
-    if len(ranges) == 1:
-        return []
-    return [partial(_part, store, experiment, iteration, start, agent, envs) for envs in ranges]
-
-
-def _part(
-    store: StageStore,
-    experiment: Experiment,
-    iteration: int,
-    start: StageRecord,
-    agent: StageRecord | None,
-    envs: range,
-) -> StageRecord:
-    def compute(directory: Path) -> dict[str, float]:
-        played = _play(experiment, iteration, store.here(start), agent and store.here(agent), envs)
-        played.save(directory)
-        return {"env_steps": float(iteration * played.size)}
-
-    return run_stage(
-        store,
-        stage="rollout_part",
-        iteration=iteration,
+    return Stage(
+        Played,
+        compute=partial(_compute, experiment, iteration),
         inputs={"start": start, "agent": agent},
-        config=_settings(experiment) | {"first": envs.start, "count": len(envs)},
-        code=code_version(__name__, *environment_modules(experiment.env)),
-        sources=code_files(__name__, *environment_modules(experiment.env)),
+        config=_settings(experiment),
         seed=experiment.seed,
-        compute=compute,
+        iteration=iteration,
+        implementations=environment_modules(experiment.env),
+        parts=tuple(_part(experiment, iteration, start, agent, envs) for envs in ranges) if len(ranges) > 1 else (),
     )
 
 
-def _play(
+def _part(
+    experiment: Experiment, iteration: int, start: Started, agent: Updated | None, envs: range
+) -> Stage[PlayedPart]:
+    return Stage(
+        PlayedPart,
+        compute=partial(_compute, experiment, iteration, envs=envs),
+        inputs={"start": start, "agent": agent},
+        config=_settings(experiment) | {"first": envs.start, "count": len(envs)},
+        seed=experiment.seed,
+        iteration=iteration,
+        implementations=environment_modules(experiment.env),
+    )
+
+
+def _compute(
     experiment: Experiment,
     iteration: int,
-    start: StageRecord,
-    agent: StageRecord | None,
+    directory: Path,
+    start: Started,
+    agent: Updated | None,
+    parts: Sequence[PlayedPart] = (),
     envs: range | None = None,
-) -> Rollout:
+) -> dict[str, float]:
+    if parts:
+        played = join([Rollout.load(part.directory) for part in parts])
+    else:
+        played = _play(experiment, iteration, start, agent, envs)
+    played.save(directory)
+    steps = {"env_steps": float(iteration * played.size)}
+    return steps if envs is not None else _figures(played) | steps | {"iteration": float(iteration)}
+
+
+def _play(experiment: Experiment, iteration: int, start: Started, agent: Updated | None, envs: range | None) -> Rollout:
     bench = workbench(start, experiment)
     policy = bench.agent(agent)
     critic = load_critic((agent or start).directory, experiment, policy)
-    stream = ("rollout", experiment.seed, iteration)
     return collect(
         policy,
         critic,
         experiment.env,
         experiment.rollout,
-        stream,
+        ("rollout", experiment.seed, iteration),
         iteration,
         execution=experiment.execution,
         envs=envs,
@@ -109,9 +86,13 @@ def _play(
 
 
 def _settings(experiment: Experiment) -> dict[str, object]:
-    settings: dict[str, object] = {name: to_dict(getattr(experiment, name)) for name in ("sampling", "rollout")}
-    settings |= {"env": training_settings(experiment.env), "model": model_settings(experiment.model)}
-    return settings | {"critic": experiment.critic.kind}
+    return {
+        "env": training_settings(experiment.env),
+        "sampling": to_dict(experiment.sampling),
+        "rollout": to_dict(experiment.rollout),
+        "model": model_settings(experiment.model),
+        "critic": experiment.critic.kind,
+    }
 
 
 def _figures(played: Rollout) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any
 from accelerate import PartialState
 from torch.distributed.elastic.multiprocessing.errors import record
 
+import tasks.store.results  # noqa: F401 - the classes of the records
 from gtr_core.agent.loading import pick_device
 from gtr_core.config.loading import build
 from gtr_core.rl.ranks import Ranks
@@ -74,12 +75,8 @@ def _training(told: dict[str, Any]) -> Training:
         for name, value in told.items()
         if name not in ("experiment", "iteration", "lr") and value is not None
     }
-    return Training(
-        experiment=build(told["experiment"]),
-        iteration=told["iteration"],
-        lr=told["lr"],
-        **{"previous": None, **records},
-    )
+    settings = {"experiment": build(told["experiment"]), "iteration": told["iteration"], "lr": told["lr"]}
+    return Training(**settings, **{"previous": None, **records})
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 from gtr_core.agent.checkpoint import Card, save_agent
 from gtr_core.agent.critic import Critic, explained_variance, fit
 from gtr_core.config import Experiment
+from gtr_core.guidance.base import guidance_of
 from gtr_core.rl.ranks import Ranks
+from gtr_core.rl.terms import Terms
 from gtr_core.rl.trainer import ALONE, Trainer
 from gtr_core.rollout.types import Rollout
 from gtr_core.seeding.streams import torch_generator
-from tasks.stages.guide import read_guidance
 from tasks.stages.model_cache import CRITIC, OPTIMISER, card_settings, load_critic, workbench
-from tasks.store.record import StageRecord
+from tasks.store.results import Guided, Played, Started, Updated
 
 RETURNS = "returns.safetensors"
 
@@ -28,12 +29,12 @@ class Training:
     experiment: Experiment
     iteration: int
     lr: float
-    start: StageRecord
-    previous: StageRecord | None
-    rollout: StageRecord
-    guides: list[StageRecord]
-    older: list[StageRecord]  # rollouts for the critic's refit, oldest first
-    older_returns: list[StageRecord]  # the updates that hold their value targets
+    start: Started
+    previous: Updated | None
+    rollout: Played
+    guides: Sequence[Guided]  # what is read of the method's guidance, oldest first
+    older: Sequence[Played]  # rollouts for the critic's refit, oldest first
+    older_returns: Sequence[Updated]  # the updates that hold their value targets
 
 
 def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, float]:
@@ -48,9 +49,10 @@ def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, fl
     if previous is not None:
         trainer.optimiser.restore(load_file(previous.directory / OPTIMISER))
     turns = Rollout.load(work.rollout.directory)
-    guidance = read_guidance(experiment, turns, work.guides)
+    guidance = guidance_of(experiment)
+    terms = guidance.load(turns, [(g.iteration or 0, g.directory) for g in work.guides]) if guidance else Terms()
     shuffle = torch_generator("update", experiment.seed, work.iteration)
-    metrics, returns = trainer.update(turns, guidance, work.lr, shuffle)
+    metrics, returns = trainer.update(turns, terms, work.lr, shuffle)
     weights, moments = policy.weights(), trainer.optimiser.tensors()  # of which every rank has a part
     if ranks.rank != 0:
         return metrics
@@ -69,8 +71,8 @@ def _refit(
     critic: Critic,
     turns: Rollout,
     returns: torch.Tensor,
-    older: Sequence[StageRecord],
-    older_returns: Sequence[StageRecord],
+    older: Sequence[Played],
+    older_returns: Sequence[Updated],
     experiment: Experiment,
     shuffle: torch.Generator,
 ) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Stage `warm_start`: the model that every arm of a comparison starts from, and the critic's first fit."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from gtr_core.config import Experiment, RolloutConfig
 from gtr_core.config.loading import to_dict
 from gtr_core.envs import make
 from gtr_core.envs.demos import demonstrations
+from gtr_core.envs.practice import training_arguments
 from gtr_core.rl.gae import gae
 from gtr_core.rl.supervised import imitate
 from gtr_core.rollout.collect import collect
@@ -22,42 +24,46 @@ from gtr_core.seeding.streams import derive, torch_generator
 from gtr_core.util.files import write_json
 from tasks.stages.model_cache import BASE, CRITIC, card_settings
 from tasks.store.contents import environment_modules, model_settings, training_settings
-from tasks.store.fingerprint import code_files, code_version
-from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
-from tasks.store.store import StageStore
+from tasks.store.results import Started
+from tasks.store.stage import Stage
 
 Report = Callable[[int, int], None]  # (steps done, steps in all)
 
 
-def warm_start(store: StageStore, experiment: Experiment, report: Report = lambda done, total: None) -> StageRecord:
-    """Demonstrations of the solver, supervised steps, and a critic fitted to the start's own play."""
-    slice_: dict[str, object] = {
-        name: to_dict(getattr(experiment, name)) for name in ("sampling", "warm_start", "critic")
-    }
-    slice_ |= {"env": training_settings(experiment.env), "model": model_settings(experiment.model)}
-    slice_["reward_scale"] = experiment.ppo.reward_scale
-    slice_["discount"] = {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda}
+def nobody(done: int, total: int) -> None:
+    """A report that nobody hears."""
 
-    def compute(directory: Path) -> dict[str, float]:
-        torch.set_num_threads(experiment.execution.threads)
-        policy, metrics = _supervise(experiment, directory, report)
-        critic, fitted = _first_critic(policy, experiment)
-        save_file(critic.tensors(), directory / CRITIC)
-        write_card(Card("start", "whole", "", 0, **card_settings(experiment)), directory)
-        return metrics | fitted | {"env_steps": 0.0}
 
-    return run_stage(
-        store,
-        stage="warm_start",
-        iteration=None,
+def warm_start(experiment: Experiment, report: Report = nobody) -> Stage[Started]:
+    """Demonstrations of the solver, supervised steps, and a critic fitted to the start's own play.
+
+    `report` hears how far the supervised steps are.
+    """
+    return Stage(
+        Started,
+        compute=partial(_compute, experiment, report),
         inputs={},
-        config=slice_,
-        code=code_version(__name__, *environment_modules(experiment.env)),
-        sources=code_files(__name__, *environment_modules(experiment.env)),
+        config={
+            "env": training_settings(experiment.env),
+            "model": model_settings(experiment.model),
+            "sampling": to_dict(experiment.sampling),
+            "warm_start": to_dict(experiment.warm_start),
+            "critic": to_dict(experiment.critic),
+            "reward_scale": experiment.ppo.reward_scale,
+            "discount": {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda},
+        },
         seed=experiment.seed,
-        compute=compute,
+        implementations=environment_modules(experiment.env),
     )
+
+
+def _compute(experiment: Experiment, report: Report, directory: Path) -> dict[str, float]:
+    torch.set_num_threads(experiment.execution.threads)
+    policy, metrics = _supervise(experiment, directory, report)
+    critic, fitted = _first_critic(policy, experiment)
+    save_file(critic.tensors(), directory / CRITIC)
+    write_card(Card("start", "whole", "", 0, **card_settings(experiment)), directory)
+    return metrics | fitted | {"env_steps": 0.0}
 
 
 def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple[Policy, dict[str, float]]:
@@ -68,7 +74,7 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
     demos = []
     tasks = len(experiment.env.practice)
     for i in range(tasks):
-        env = make(experiment.env.id, **experiment.env.training(i))
+        env = make(experiment.env.id, **training_arguments(experiment.env, i))
         demos += demonstrations(env, derive("demos", seed, i), config.turns // tasks)
     if experiment.model.source == "tiny":
         texts = [t for d in demos[:: max(1, len(demos) // 400)] for t in (d.prompt, d.text)]
@@ -79,9 +85,8 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
         if experiment.model.train != "lora":
             policy.model.requires_grad_(True)
     lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
-    loss = imitate(
-        policy, lessons, config, torch_generator("imitate", seed), lambda step, _: report(step, config.stop_at)
-    )
+    shuffle = torch_generator("imitate", seed)
+    loss = imitate(policy, lessons, config, shuffle, lambda step, _: report(step, config.stop_at))
     (directory / "base").mkdir()
     save_base(policy, directory / "base")
     write_json(directory / BASE, {"source": "here"})

@@ -14,6 +14,7 @@ from typing import Any
 
 from gtr_core.config import EnvConfig, ModelConfig
 from gtr_core.config.loading import to_dict
+from gtr_core.envs.practice import training_arguments
 from gtr_core.envs.registry import files_argument, files_of, modules_of
 from gtr_core.util.files import sha256_file
 
@@ -32,13 +33,13 @@ def looked_at_once() -> Iterator[None]:
 
 def environment_modules(env: EnvConfig) -> tuple[str, ...]:
     """The modules behind the environment as it is trained on and evaluated."""
-    played = (env.kwargs, *(env.training(number) for number in range(len(env.practice))))
+    played = (env.kwargs, *(training_arguments(env, number) for number in range(len(env.practice))))
     return tuple(dict.fromkeys(module for kwargs in played for module in modules_of(env.id, **kwargs)))
 
 
 def training_settings(env: EnvConfig) -> dict[str, object]:
     """The environment as a stage's settings that trains on it, with the digest of the games that it then plays."""
-    played = [_digest_of_games(env.id, env.training(number)) for number in range(len(env.practice))]
+    played = [_digest_of_games(env.id, training_arguments(env, number)) for number in range(len(env.practice))]
     return _settings(env, [digest for digest in played if digest is not None])
 
 

@@ -1,9 +1,9 @@
 """The code version of a stage: a digest of every source file that its modules import, directly or not.
 
-A stage names its own module and those that its configuration chooses by a string (an environment, say), which no import
-statement shows. The assets beside a source (fonts) count with it. Only this project's packages count, and of them not
-the plumbing, which moves results and does not make them. A change of a comment counts as a change: text is compared,
-not meaning.
+A stage names its own module and those that its configuration chooses by name (an environment, say), which no import
+statement shows. Only this project's packages count, and of them not the folders of PLUMBING, which move results and
+make none: schemas, whose values are in the key; files and locks; and of `tasks` all but the stages. What counts is
+code, not words: comments, docstrings and layout change no digest. Assets beside a source (fonts) count with it.
 """
 
 import ast
@@ -14,28 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("gtr_core", "tasks")
-PLUMBING = frozenset(
-    {
-        "gtr_core.config.prices",
-        "gtr_core.util.errors",
-        "gtr_core.util.files",
-        "gtr_core.util.locks",
-        "tasks.execution.environment",
-        "tasks.store.fingerprint",
-        "tasks.store.metrics",
-        "tasks.store.record",
-        "tasks.store.remote",
-        "tasks.store.stage",
-        "tasks.store.store",
-        "tasks.tracking.background",
-        "tasks.tracking.connection",
-        "tasks.tracking.links",
-        "tasks.tracking.model_registry",
-        "tasks.tracking.model_uri",
-        "tasks.tracking.outbox",
-        "tasks.tracking.tracker",
-    }
-)
+PLUMBING = ("gtr_core.config", "gtr_core.util", "tasks.store", "tasks.execution", "tasks.tracking")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -48,9 +27,9 @@ def code_version(*modules: str) -> str:
 
 @cache
 def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
-    """The SHA-256 of the source of each module that `modules` import, themselves included, and of assets beside them.
+    """The digest of the code of each module that `modules` import, themselves included, and of assets beside them.
 
-    Imports in functions count. A module of another project, which a test or a user has registered, counts alone.
+    Imports in functions count. A module of another project, which a user has registered, counts alone.
     """
     digests: dict[str, str] = {}
     for module in modules:
@@ -60,13 +39,34 @@ def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         path = _source(name, root)
-        if path is None or name in digests or name in PLUMBING or name.partition(".")[0] not in PACKAGES:
+        if path is None or name in digests or not _counts(name):
             continue
-        source = path.read_bytes()
-        digests[name] = hashlib.sha256(source).hexdigest()
+        digest, imported = _read(path, name)
+        digests[name] = digest
         digests |= _assets(path.parent, root)
-        waiting += _with_parents(_imports(source, name, is_package=path.name == "__init__.py"))
+        waiting += imported
     return digests
+
+
+def _counts(module: str) -> bool:
+    return module.partition(".")[0] in PACKAGES and not f"{module}.".startswith(tuple(f"{p}." for p in PLUMBING))
+
+
+@cache
+def _read(path: Path, module: str) -> tuple[str, list[str]]:
+    """The digest of a source's code, and all that it imports."""
+    tree = ast.parse(path.read_bytes())
+    imported = list(_with_parents(_imports(tree, module, is_package=path.name == "__init__.py")))
+    return hashlib.sha256(ast.unparse(_without_docstrings(tree)).encode()).hexdigest(), imported
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                body[0] = ast.copy_location(ast.Pass(), body[0])
+    return tree
 
 
 def _assets(folder: Path, root: Path) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _foreign(module: str, root: Path) -> str:
     spec = find_spec(module) if module.partition(".")[0] not in PACKAGES else None
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"no module '{module}' under {root}", name=module)
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    return _read(Path(spec.origin), module)[0]
 
 
 def _source(module: str, root: Path) -> Path | None:
@@ -87,10 +87,10 @@ def _source(module: str, root: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
     """Every module that the source may import; `from a import b` gives both `a` and `a.b`."""
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

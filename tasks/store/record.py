@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict
+
+ModelKind = Literal["start", "agent", "teacher"]
 
 
 class Output(TypedDict):
@@ -16,7 +17,17 @@ class Output(TypedDict):
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage: `done` by this process, `reused` from the store, or `planned` by a store that computes nothing."""
+    """A stage: `done` by this process, `reused` from the store, or `planned`: not there yet.
+
+    Each kind of stage has a class of its own (`tasks.store.results`), which says once what the kind is. A record that
+    is read from JSON is of the class that its kind has; of an unknown kind it is a plain StageRecord.
+    """
+
+    kind: ClassVar[str] = ""  # the folder in the store, the prefix of the name
+    model: ClassVar[ModelKind | None] = None  # what the stage makes, in a folder of that name: a model, or none
+    training: ClassVar[bool] = False  # part of what training costs; evaluations and the start are not
+    freeable: ClassVar[bool] = True  # `gtr gc` may remove its tensors when nothing needs them
+    is_part: ClassVar[bool] = False  # of one stage, which joins its parts and then stands alone
 
     stage: str
     iteration: int | None
@@ -41,14 +52,35 @@ class StageRecord:
         """The published directory."""
         return Path(self.path)
 
+    @property
+    def model_directory(self) -> Path:
+        """Where the model lies that the stage made; raises ValueError for a stage that makes none."""
+        if self.model is None:
+            raise ValueError(f"a stage {self.stage} makes no model")
+        return self.directory / self.model
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that the store lies in."""
+        return self.directory.parents[2]
+
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "StageRecord":
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The record that `to_json` wrote; raises TypeError when a field is missing or unknown."""
-        return cls(**value)
+        found: Any = result_class(str(value["stage"])) if cls is StageRecord else cls
+        return found(**value)  # type: ignore[no-any-return]
 
 
-Part = partial[StageRecord]  # a call that finds or computes a stage, in this process or in any that it is sent to
+def result_class(kind: str) -> type[StageRecord]:
+    """The class of a kind's records; the plain one for a kind that this process does not know."""
+    waiting = [StageRecord]
+    while waiting:
+        found = waiting.pop()
+        if found.kind == kind:
+            return found
+        waiting += found.__subclasses__()
+    return StageRecord

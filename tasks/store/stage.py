@@ -1,165 +1,93 @@
-"""The stage contract: a pure function of its inputs, its slice of the config, the code and the seed, computed once.
+"""A stage as a description: what it reads, what it depends on, and how its files are computed.
 
-`run_stage` finds the stage under its key, or computes it into a temporary directory and publishes that in one step.
-`stage_task` shows it in Prefect, which keeps a name and a state and no data.
+A description knows no store and runs nothing. Planning, a dry run, `gtr status` and a fork look at the same
+descriptions that a run computes.
 """
 
 import hashlib
 import json
-import logging
-import platform
-import socket
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
 
-from gtr_core.util.files import publish, room_for
-from gtr_core.util.locks import exclusive
-from tasks.store.metrics import STEP, MetricWriter, read_metrics
-from tasks.store.record import Part, StageRecord
-from tasks.store.store import MANIFEST, PlanningStore, StageStore, outputs_of
+from tasks.store.fingerprint import code_files, code_version
+from tasks.store.record import StageRecord
 
-log = logging.getLogger(__name__)
-
-Inputs = Mapping[str, StageRecord | Sequence[StageRecord] | None]
-_PACKAGES = ("gtr-turbo", "torch", "transformers", "peft", "numpy", "safetensors")
+R = TypeVar("R", bound=StageRecord)
+Metrics = Mapping[str, float]
+Input = StageRecord | Sequence[StageRecord] | None
 
 
-def input_keys(inputs: Inputs) -> dict[str, str | list[str]]:
-    """The keys of the stages read; an input that is None is left out, as if it had not been named."""
-    return {
-        name: record.key if isinstance(record, StageRecord) else [member.key for member in record]
-        for name, record in inputs.items()
-        if record is not None
-    }
+@dataclass(frozen=True, eq=False)
+class Stage(Generic[R]):
+    """One stage of a run.
 
-
-def stage_key(
-    stage: str,
-    inputs: Mapping[str, str | list[str]],
-    config: Mapping[str, object],
-    code: str,
-    seed: int,
-    *,
-    iteration: int | None = None,
-) -> str:
-    """SHA-256, in hex, of the canonical JSON of everything that the stage's output depends on.
-
-    The iteration is part of it because random streams are derived from (seed, iteration, environment index). Raises
-    TypeError when the config holds what JSON and dataclasses cannot say, ValueError when it holds NaN or infinity.
+    `compute(directory, **inputs)` writes the stage's files into the directory and returns its metrics, among them
+    `env_steps`, the step of MLflow's charts. It is a function of a module, or a partial of one, so that another
+    process can be sent it. Where a stage has `parts`, they come first, and `compute` is given their records as `parts`.
     """
-    facts = {"stage": stage, "iteration": iteration, "inputs": inputs, "config": config, "code": code, "seed": seed}
-    return hashlib.sha256(_canonical(facts).encode()).hexdigest()
 
+    result: type[R]  # what it leaves; says of which kind the stage is
+    compute: Callable[..., Metrics]
+    inputs: Mapping[str, Input]  # the stages it reads; one that is None plays no part in the key
+    config: Mapping[str, object]  # exactly what the result depends on besides
+    seed: int
+    iteration: int | None = None
+    implementations: tuple[str, ...] = ()  # the modules that the configuration chose by name
+    parts: tuple["Stage[Any]", ...] = ()
+    label: str = ""  # its name in a run; empty: `rollout-3`, `warm_start`
 
-def run_stage(
-    store: StageStore,
-    *,
-    stage: str,
-    iteration: int | None,
-    inputs: Inputs,
-    config: Mapping[str, object],
-    code: str,
-    seed: int,
-    compute: Callable[..., Mapping[str, float]],
-    sources: Mapping[str, str] | None = None,
-    parts: Sequence[Part] = (),
-) -> StageRecord:
-    """The finished stage: from the store where it is there, else from `compute(directory)`, which returns metrics.
+    @property
+    def kind(self) -> str:
+        """The folder in the store."""
+        return self.result.kind
 
-    Where the stage is made of `parts`, they are found or computed first, and their records are `compute`'s further
-    arguments; the stage's seconds are those of all its parts and its own.
+    @property
+    def name(self) -> str:
+        """The readable name in logs and UIs."""
+        return self.label or (self.kind if self.iteration is None else f"{self.kind}-{self.iteration}")
 
-    Of several processes or threads that want it, one computes, in one of the store's slots, and the others wait for it
-    and reuse. Returned metrics that `compute` did not log itself are logged at the step that its metric `env_steps`
-    tells (else the last step logged), and `time/<stage>_s` with them. `sources` (module to SHA-256) is kept beside
-    `code` to tell later which file changed. A PlanningStore gets the record of what would be, and `compute` is not
-    called. Raises DamagedStage, DiskFull, and whatever `compute` raises, with nothing published.
-    """
-    keys = input_keys(inputs)
-    key = stage_key(stage, keys, config, code, seed, iteration=iteration)
-    facts = {"iteration": iteration, "inputs": keys, "config": json.loads(_canonical(config)), "seed": seed}
-    found = store.lookup(stage, key)
-    if found is None and store.accept_code_change:
-        found = store.of_other_code(stage, facts)
-    if found is not None:
-        return found
-    facts |= {"code": code, "sources": dict(sources or {})}
-    if isinstance(store, PlanningStore):
-        return store.plan(stage, key, facts)
-    name = stage if iteration is None else f"{stage}-{iteration}"
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that compute it, from which the code version follows the imports."""
+        function = self.compute.func if isinstance(self.compute, partial) else self.compute
+        return (function.__module__, *self.implementations)
 
-    def waiting(holder: str) -> None:
-        log.warning("%s is being computed by %s: waiting for it", name, holder)
+    @cached_property
+    def input_keys(self) -> dict[str, str | list[str]]:
+        """The keys of the stages that it reads."""
+        return {
+            name: found.key if isinstance(found, StageRecord) else [member.key for member in found]
+            for name, found in self.inputs.items()
+            if found is not None
+        }
 
-    with room_for(store.root), exclusive(store.lock_path(stage, key), waiting):
-        found = store.lookup(stage, key)
-        if found is not None:
-            return found
-        store.set_aside(stage, key)
-        made = [part() for part in parts]  # each of which holds a slot of its own
-        with store.slots.held(name), publish(store.directory(stage, key)) as directory:
-            started = time.perf_counter()
-            metrics = {name: float(value) for name, value in compute(directory, *made).items()}
-            seconds = time.perf_counter() - started + sum(part.seconds for part in made)
-            _complete_metrics(directory, stage, iteration, metrics, seconds)
-            record = StageRecord(
-                stage=stage,
-                iteration=iteration,
-                key=key,
-                state="done",
-                path=str(store.directory(stage, key)),
-                seconds=seconds,
-                outputs=outputs_of(directory),
-                metrics=metrics,
-                inputs=keys,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                device=_device(),
-                host=socket.gethostname(),
-            )
-            told = {name: value for name, value in record.to_json().items() if name not in ("state", "path")}
-            manifest = {**told, **facts, "versions": _versions()}
-            (directory / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        store.share(record, replace=store.recompute_damaged)
-    return record
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the stage is apart from its code, as JSON has it: iteration, inputs, config and seed.
 
+        Raises:
+            TypeError: the config holds what JSON and dataclasses cannot say.
+            ValueError: it holds NaN or infinity.
+        """
+        facts = {"iteration": self.iteration, "inputs": self.input_keys, "config": self.config, "seed": self.seed}
+        read: dict[str, Any] = json.loads(_canonical(facts))
+        return read
 
-def stage_task(name: str, run: Callable[[], StageRecord]) -> StageRecord:
-    """Run `run` as the Prefect task run `name` (say `rollout-3`) of the flow that calls, and return its record.
+    @cached_property
+    def key(self) -> str:
+        """SHA-256, in hex, of the canonical JSON of everything that the stage's output depends on.
 
-    A reused stage ends as `Completed(name="Reused")`. The record is handed over in memory; Prefect stores the state's
-    name and a message with the key, no result, no parameter. Raises what `run` raises.
-    """
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed
+        The iteration is part of it because random streams are derived from (seed, iteration, environment index).
+        """
+        facts = {"stage": self.kind, "code": code_version(*self.modules), **self.settings}
+        return hashlib.sha256(_canonical(facts).encode()).hexdigest()
 
-    def body() -> Any:  # a State, which Prefect takes as the task's own
-        record = run()
-        reused = record.state == "reused"
-        where = f"{record.stage}/{record.key}"
-        return Completed(name="Reused" if reused else "Completed", message=where, data=record.to_json())
-
-    stage = name.partition("-")[0]
-    shown = task(name=stage, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)(body)
-    state = shown(return_state=True)
-    return StageRecord.from_json(state.result())
-
-
-def _complete_metrics(
-    directory: Path, stage: str, iteration: int | None, metrics: Mapping[str, float], seconds: float
-) -> None:
-    lines = read_metrics(directory)
-    logged = {line.key for line in lines}
-    last = max((line.step for line in lines), default=iteration or 0)
-    missing = {key: value for key, value in metrics.items() if key not in logged}
-    MetricWriter(directory).log({**missing, f"time/{stage}_s": seconds}, step=int(metrics.get(STEP, last)))
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the key is made of, as the manifest keeps it; `sources` tells later which file changed."""
+        return self.settings | {"code": code_version(*self.modules), "sources": code_files(*self.modules)}
 
 
 def _canonical(value: object) -> str:
@@ -170,16 +98,3 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"a stage's config holds JSON values and dataclasses, not {type(value).__name__}")
-
-
-def _device() -> str:
-    """What this process computes on; asks torch only where the stage has loaded it."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return str(torch.cuda.get_device_name())
-    return f"cpu ({platform.machine()})"
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}

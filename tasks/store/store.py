@@ -7,19 +7,20 @@ leading dot, `<key>.damaged-1`) is not a stage.
 import json
 import shutil
 import socket
-from collections.abc import Collection, Iterator, Mapping
-from copy import copy
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import publish, read_json, sha256_file, write_json
 from gtr_core.util.locks import exclusive
-from tasks.execution.slots import UNLIMITED, Slots
 from tasks.store.record import Output, StageRecord
 from tasks.store.remote import SharedStore
+from tasks.store.stage import Input, R, Stage
+
+I = TypeVar("I", bound=Input)
 
 MANIFEST = "stage.json"
 FREED = "freed.json"  # in a stage whose tensors `gtr gc` removed: which files, when and why
@@ -35,8 +36,7 @@ class StageStore:
     `shared` is where other machines' stages are fetched from and this one's are given to. `recompute_damaged` treats a
     damaged one as absent instead of refusing it. `accept_code_change` takes, in place of a stage that is absent, the
     newest one of this machine that differs from it in nothing but the code. A stage whose tensors were freed is as good
-    as another, unless its key is in `restore`: those are treated as absent. A stage that is computed holds one of
-    `slots`.
+    as another, unless its key is in `restore`: those are treated as absent.
     """
 
     def __init__(
@@ -47,14 +47,12 @@ class StageStore:
         recompute_damaged: bool = False,
         accept_code_change: bool = False,
         restore: Collection[str] = (),
-        slots: Slots = UNLIMITED,
     ) -> None:
         self.root = root.absolute()
         self.shared = shared
         self.restore = frozenset(restore)
         self.recompute_damaged = recompute_damaged
         self.accept_code_change = accept_code_change
-        self.slots = slots
         self._manifests: dict[Path, dict[str, Any]] = {}  # published ones never change
         self._given: set[str] = set()  # keys of stages that are known to be in the shared store
 
@@ -62,19 +60,68 @@ class StageStore:
         """Where the stage is, or would be."""
         return self.root / stage / key
 
-    def with_slots(self, slots: Slots) -> "StageStore":
-        """The same store, whose stages hold one of other slots."""
-        other = copy(self)
-        other.slots = slots
-        return other
-
-    def planning(self) -> "PlanningStore":
-        """The same store, to ask what would be computed."""
-        return PlanningStore(self.root, shared=self.shared, accept_code_change=self.accept_code_change)
-
     def lock_path(self, stage: str, key: str) -> Path:
         """The lock file of whoever computes the stage."""
         return self.root / stage / f".{key}.lock"
+
+    def find(self, stage: Stage[R]) -> R | None:
+        """The finished stage, its files checked, or None; where `accept_code_change` says so, one of older code.
+
+        Raises:
+            DamagedStage: a file is not what was published, unless `recompute_damaged`.
+        """
+        found = self.lookup(stage.kind, stage.key)
+        if found is None and self.accept_code_change:
+            alike = self._of_other_code(stage)
+            found = self.lookup(stage.kind, alike) if alike else None
+        return cast(R | None, found)
+
+    def plan(self, stage: Stage[R]) -> R:
+        """The record of the stage as its manifest has it, here or in the shared store; `planned` where there is none.
+
+        Files are as good as their manifest, to a plan: none are checked, none are fetched, nothing is written.
+        """
+        found = self._known(stage.kind, stage.key)
+        if found is None and self.accept_code_change:
+            alike = self._of_other_code(stage)
+            found = self._known(stage.kind, alike) if alike else None
+        return cast(R, found) if found is not None else self._planned(stage)
+
+    def _known(self, kind: str, key: str) -> StageRecord | None:
+        """The stage that has a readable manifest here or in the shared store."""
+        if self.directory(kind, key).is_dir():
+            try:
+                return self._read(kind, key)
+            except DamagedStage:
+                return None
+        manifest = self.shared.manifest(kind, key) if self.shared else None
+        return None if manifest is None else self._record(kind, key, manifest, self.directory(kind, key))
+
+    def _planned(self, stage: Stage[R]) -> R:
+        return stage.result(
+            stage=stage.kind,
+            iteration=stage.iteration,
+            key=stage.key,
+            state="planned",
+            path=str(self.directory(stage.kind, stage.key)),
+            seconds=0.0,
+            outputs={},
+            metrics={},
+            inputs=stage.input_keys,
+            created="",
+            device="",
+            host="",
+        )
+
+    def _of_other_code(self, stage: Stage[R]) -> str | None:
+        """The key of the newest finished stage with these settings, whatever its code."""
+        alike = [
+            manifest
+            for manifest in self.manifests(stage.kind)
+            if all(manifest.get(name) == value for name, value in stage.settings.items())
+        ]
+        newest = max(alike, key=lambda manifest: str(manifest["created"]), default=None)
+        return str(newest["key"]) if newest else None
 
     def lookup(self, stage: str, key: str) -> StageRecord | None:
         """The finished stage, its files checked, or None; raises DamagedStage unless `recompute_damaged`."""
@@ -93,19 +140,25 @@ class StageStore:
             self.share(record)
         return record
 
-    def here(self, record: StageRecord) -> StageRecord:
-        """The record of the same stage in this store, where another process or machine has found it in its own.
+    def here(self, found: I) -> I:
+        """The same records of this store, where another process or machine has found them in its own.
 
         Raises:
-            UserError: it is not here: the machines share neither their workspace nor a store.
+            UserError: one is not here: the machines share neither their workspace nor a store.
         """
-        found = self.lookup(record.stage, record.key)
         if found is None:
+            return found
+        if not isinstance(found, StageRecord):
+            return cast(I, [self.here(record) for record in found])
+        if found.directory.is_dir():
+            return found
+        own = self.lookup(found.stage, found.key)
+        if own is None:
             raise UserError(
-                f"{socket.gethostname()} has no {self.directory(record.stage, record.key)}: machines that work on one "
+                f"{socket.gethostname()} has no {self.directory(found.stage, found.key)}: machines that work on one "
                 "run need one workspace on a shared file system, or execution.store."
             )
-        return found
+        return cast(I, own)
 
     def share(self, record: StageRecord, *, replace: bool = False) -> None:
         """Give a finished stage to the shared store, if there is one and it has it not; `replace` a damaged one."""
@@ -129,16 +182,6 @@ class StageStore:
                     write_json(directory / MANIFEST, manifest)
         self._given.add(key)
         return True
-
-    def of_other_code(self, stage: str, facts: Mapping[str, Any]) -> StageRecord | None:
-        """The newest finished stage with these facts (manifest fields as JSON has them), whatever its code."""
-        alike = [
-            manifest
-            for manifest in self.manifests(stage)
-            if all(manifest.get(name) == value for name, value in facts.items())
-        ]
-        newest = max(alike, key=lambda manifest: str(manifest["created"]), default=None)
-        return self.lookup(stage, newest["key"]) if newest else None
 
     def manifest(self, record: StageRecord) -> dict[str, Any]:
         """All of `stage.json`: the record's fields, and config, code, sources, seed and package versions."""
@@ -209,54 +252,13 @@ class StageStore:
         known = {field.name for field in fields(StageRecord)}
         try:
             facts = {name: value for name, value in manifest.items() if name in known}
-            record = StageRecord(**{**facts, "state": "reused", "path": str(self.directory(stage, key))})
-        except (AttributeError, TypeError) as error:
+            path = str(self.directory(stage, key))
+            record = StageRecord.from_json({**facts, "state": "reused", "path": path})
+        except (AttributeError, KeyError, TypeError) as error:
             raise _damaged(source, f"cannot be read ({error})") from error
         if (record.stage, record.key) != (stage, key):
             raise _damaged(source, f"is of {record.stage} {record.key}")
         return record
-
-
-class PlanningStore(StageStore):
-    """Says what would be computed and computes nothing: a stage without a readable manifest is `planned`.
-
-    Files are not checked, and none are fetched from the shared store: a manifest there is as good as one here.
-    """
-
-    def __init__(self, root: Path, *, shared: SharedStore | None = None, accept_code_change: bool = False) -> None:
-        super().__init__(root, shared=shared, recompute_damaged=True, accept_code_change=accept_code_change)
-        self.facts: dict[str, dict[str, Any]] = {}  # by key: what the key of a planned stage was made of
-
-    def lookup(self, stage: str, key: str) -> StageRecord | None:
-        """The stage that has a readable manifest here or in the shared store."""
-        if self.directory(stage, key).is_dir():
-            return super().lookup(stage, key)
-        manifest = self.shared.manifest(stage, key) if self.shared else None
-        return None if manifest is None else self._record(stage, key, manifest, self.directory(stage, key))
-
-    def verify(self, record: StageRecord) -> None:
-        """Files are as good as their manifest, to a plan."""
-
-    def share(self, record: StageRecord, *, replace: bool = False) -> None:
-        """A plan gives nothing away."""
-
-    def plan(self, stage: str, key: str, facts: Mapping[str, Any]) -> StageRecord:
-        """Note the facts of a stage that is not there, and stand in for it."""
-        self.facts[key] = dict(facts)
-        return StageRecord(
-            stage=stage,
-            iteration=facts["iteration"],
-            key=key,
-            state="planned",
-            path=str(self.directory(stage, key)),
-            seconds=0.0,
-            outputs={},
-            metrics={},
-            inputs=facts["inputs"],
-            created="",
-            device="",
-            host="",
-        )
 
 
 def outputs_of(directory: Path) -> dict[str, Output]:

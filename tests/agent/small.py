@@ -23,6 +23,7 @@ from gtr_core.config import (
 )
 from gtr_core.envs import make
 from gtr_core.envs.demos import demonstrations
+from gtr_core.envs.practice import training_arguments
 from gtr_core.rl.supervised import imitate
 from gtr_core.rollout.collect import collect
 from gtr_core.rollout.types import Lesson, Rollout
@@ -37,7 +38,7 @@ Prompt = tuple[np.ndarray, str]
 @lru_cache(maxsize=1)
 def _folder() -> "tempfile.TemporaryDirectory[str]":
     folder = tempfile.TemporaryDirectory()
-    demos = demonstrations(make(ENV.id, **ENV.training(0)), seed=1, n_turns=160)
+    demos = demonstrations(make(ENV.id, **training_arguments(ENV, 0)), seed=1, n_turns=160)
     policy = new_tiny([t for d in demos for t in (d.prompt, d.text)], SHAPE, SAMPLING, seed=1)
     lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
     config = WarmStartConfig(steps=80, stop_at=60, batch_size=16)

@@ -5,7 +5,8 @@ import torch
 
 from gtr_core.agent.critic import Critic
 from gtr_core.config import CriticConfig, EnvConfig, LoraSettings, PPOConfig, RolloutConfig
-from gtr_core.rl.trainer import Guidance, Trainer
+from gtr_core.rl.terms import Terms
+from gtr_core.rl.trainer import Trainer
 from gtr_core.rollout.collect import collect
 from tests.agent.families import FAMILIES, family_policy
 from tests.agent.small import stir
@@ -28,7 +29,7 @@ def test_the_ratio_starts_at_1_and_an_update_moves_the_adapters_alone(family: st
     frozen = {n: p.detach().clone() for n, p in policy.model.named_parameters() if n not in policy.trainable}
     before = policy.weights()
     trainer = Trainer(policy, critic, PPO, joint_critic=True)
-    metrics, _ = trainer.update(rollout, Guidance(), PPO.lr, torch.Generator().manual_seed(1))
+    metrics, _ = trainer.update(rollout, Terms(), PPO.lr, torch.Generator().manual_seed(1))
     assert metrics["ppo/ratio_start_error"] < 1e-5 and metrics["ppo/ratio_max"] > 1
     assert metrics["ppo/grad_norm"] > 0 and not policy.model.training
     assert all(torch.equal(p, frozen[n]) for n, p in policy.model.named_parameters() if n in frozen)

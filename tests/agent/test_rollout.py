@@ -9,6 +9,7 @@ import torch
 from gtr_core.agent.policy import Policy
 from gtr_core.config import EnvConfig, RolloutConfig
 from gtr_core.envs import make
+from gtr_core.envs.practice import training_arguments
 from gtr_core.rollout.collect import collect
 from gtr_core.rollout.types import Lesson, Rollout, load_lessons, save_lessons
 from gtr_core.seeding.streams import derive, generator
@@ -77,7 +78,7 @@ def test_turns_replay_in_the_environment(rollout: Rollout) -> None:
     """Texts, fed again to fresh environments, give the stored rewards, ends, verdicts, prompts and pictures."""
     episodes = []
     for e in range(4):
-        env, fallback, deal = make(ENV.id, **ENV.training(e)), generator(*STREAM, "fallback", e), 0
+        env, fallback, deal = make(ENV.id, **training_arguments(ENV, e)), generator(*STREAM, "fallback", e), 0
         env.reset(derive(*STREAM, "deal", e, 0))
         for t in range(5):
             n = t * 4 + e
@@ -112,7 +113,7 @@ def test_environments_practise_the_configured_changes_in_turn(policy: Policy) ->
     played = collect(policy, small_critic(policy), env, RolloutConfig(4, 1, 4), STREAM)
     sizes = [played.image(n).shape for n in range(4)]
     assert sizes[0] == sizes[2] != sizes[1] == sizes[3]
-    assert env.training(0)["split"] == "train"
+    assert training_arguments(env, 0)["split"] == "train"
 
 
 def test_a_rollout_comes_back_from_disk_as_it_was(tmp_path: Path, rollout: Rollout) -> None:

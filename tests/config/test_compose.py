@@ -11,6 +11,7 @@ from gtr_core.config import METHODS, ConfigError, Experiment
 from gtr_core.config.loading import build, flatten, load_experiment, read_yaml, to_dict
 from gtr_core.envs import make
 from gtr_core.envs.alfworld.generate import generate
+from gtr_core.envs.practice import training_arguments
 from tests.config.made import CONFIGS, KL, small, written
 
 EXPERIMENTS = sorted((CONFIGS / "experiment").glob("*.yaml"))
@@ -27,7 +28,7 @@ def test_every_experiment_file_loads_and_its_environments_can_be_made(
         generate(3, 0, tmp_path, verify=False)
         monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     for number in range(len(experiment.env.practice)):
-        make(experiment.env.id, **experiment.env.training(number))
+        make(experiment.env.id, **training_arguments(experiment.env, number))
     assert experiment.name and experiment.iterations > 1
 
 

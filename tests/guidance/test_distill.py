@@ -1,4 +1,4 @@
-"""Guidance without RL: the update follows the teacher alone."""
+"""Terms without RL: the update follows the teacher alone."""
 
 from dataclasses import replace
 
@@ -9,7 +9,8 @@ from gtr_core.agent.loading import base_tensors
 from gtr_core.config import KLConfig, PPOConfig
 from gtr_core.guidance.kl import kl_guidance
 from gtr_core.rl.advantages import targets
-from gtr_core.rl.trainer import Guidance, imitation_loss, taught_tokens
+from gtr_core.rl.terms import Terms
+from gtr_core.rl.trainer import imitation_loss, taught_tokens
 from gtr_core.rollout.types import Lesson, Rollout
 from tests.agent.small import small_rollout, stir
 from tests.rl.learner import ONCE, distance, gradients, parameters, same, train, trainer
@@ -32,7 +33,7 @@ def test_without_any_guidance_nothing_moves(rollout: Rollout) -> None:
     """No surrogate and no value loss: a critic in the same loss would carry the reward into shared weights."""
     who = trainer()
     before = parameters(who)
-    train(who, rollout, guidance=Guidance(rl=False))
+    train(who, rollout, guidance=Terms(rl=False))
     assert same(parameters(who), before)
 
 
@@ -44,7 +45,7 @@ def test_the_gradient_is_that_of_imitation_alone(rollout: Rollout) -> None:
         **{n: getattr(rollout, n)[:4] for n in ("prompts_N", "picture_N", "answers_N", "thought_N", "logp_N")},
         **{n: getattr(rollout, n)[:1] for n in ("value_T_E", "reward_T_E", "done_T_E", "valid_T_E")},
     )
-    train(who, only, lr=0.0, guidance=Guidance(lessons=[lesson], sft_weight=2.0, rl=False))
+    train(who, only, lr=0.0, guidance=Terms(lessons=[lesson], sft_weight=2.0, rl=False))
     (2.0 * imitation_loss(other.policy, [lesson]) / taught_tokens(lesson)).backward()
     wanted = {n: p.grad for n, p in other.parameters.items() if p.grad is not None}
     found = {n: g for n, g in gradients(who).items() if n in wanted}
@@ -59,7 +60,7 @@ def test_the_gradient_of_k1_pushes_towards_the_teacher(rollout: Rollout, per: st
     k1 = [[0.1 * ((7 * n + 3 * i) % 11 - 5) for i in range(len(a))] for n, a in enumerate(rollout.answers_N)]
     mean = torch.tensor([sum(row) / len(row) for row in k1])
     kl = KLConfig(beta=0.5, estimator="k1", scope="all", per=per)
-    train(who, rollout, lr=0.0, guidance=Guidance(kl, mean, k1, rl=False))
+    train(who, rollout, lr=0.0, guidance=Terms(kl, mean, k1, rl=False))
     total = torch.zeros(())
     for n, answer in enumerate(rollout.answers_N):
         prompt = other.policy.encode(rollout.image(n), rollout.prompts_N[n])
@@ -85,5 +86,5 @@ def test_distillation_by_kl_brings_the_agent_to_its_teacher() -> None:
         exact.append(whole.metrics["guidance/kl_mean"])
         valid.append(float(played.valid_T_E.float().mean()))
         found = kl_guidance(who.policy, teacher, played, kl, 32)
-        train(who, played, lr=1e-3, seed=k, guidance=Guidance(kl, found.penalty_N, found.penalty_tokens, rl=False))
+        train(who, played, lr=1e-3, seed=k, guidance=Terms(kl, found.penalty_N, found.penalty_tokens, rl=False))
     assert exact[-1] < 0.5 * exact[0] and valid[-1] > valid[0]

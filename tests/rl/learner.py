@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import PPOConfig
-from gtr_core.rl.trainer import Guidance, Trainer
+from gtr_core.rl.terms import Terms
+from gtr_core.rl.trainer import Trainer
 from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy
 
@@ -20,9 +21,9 @@ def trainer(config: PPOConfig = ONCE, train: str = "language", *, head: bool = T
 
 
 def train(
-    who: Trainer, rollout: Rollout, *, seed: int = 0, lr: float = 1e-3, guidance: Guidance | None = None
+    who: Trainer, rollout: Rollout, *, seed: int = 0, lr: float = 1e-3, guidance: Terms | None = None
 ) -> dict[str, float]:
-    return who.update(rollout, guidance or Guidance(), lr, torch.Generator().manual_seed(seed))[0]
+    return who.update(rollout, guidance or Terms(), lr, torch.Generator().manual_seed(seed))[0]
 
 
 def gradients(who: Trainer) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gtr_core.rl.advantages import targets
-from gtr_core.rl.trainer import Guidance, Statistics
+from gtr_core.rl.terms import Terms
+from gtr_core.rl.trainer import Statistics
 from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, train, trainer, with_logp
 
@@ -72,7 +73,7 @@ def test_value_figures_are_those_of_the_rollout(rollout: Rollout) -> None:
 
 def test_the_value_targets_are_handed_back(rollout: Rollout) -> None:
     who = trainer()
-    _, returns = who.update(rollout, Guidance(), 0.0, torch.Generator())
+    _, returns = who.update(rollout, Terms(), 0.0, torch.Generator())
     assert torch.equal(returns, targets(rollout, ONCE).return_N)
 
 

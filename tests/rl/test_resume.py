@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gtr_core.config import KLConfig
-from gtr_core.rl.trainer import Guidance
+from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, parameters, same, train, trainer
 
@@ -73,7 +73,7 @@ def test_beta_0_is_the_plain_update_bit_for_bit(rollout: Rollout) -> None:
     """PAPER.md, invariant 19, for the whole update and with a penalty on each token."""
     config = replace(CONFIG, ratio="token")
     penalties = [[0.5 * i for i in range(len(a))] for a in rollout.answers_N]
-    guidance = Guidance(KLConfig(beta=0.0, per="token"), torch.rand(rollout.size), penalties)
+    guidance = Terms(KLConfig(beta=0.0, per="token"), torch.rand(rollout.size), penalties)
     plain, guided = trainer(config), trainer(config)
     assert train(plain, rollout) == train(guided, rollout, guidance=guidance)
     assert same(parameters(plain), parameters(guided))

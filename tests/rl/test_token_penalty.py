@@ -6,7 +6,7 @@ import torch
 
 from gtr_core.config import KLConfig
 from gtr_core.rl.advantages import targets
-from gtr_core.rl.trainer import Guidance
+from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Rollout
 from tests.rl.learner import ONCE, distance, gradients, train, trainer
 
@@ -26,7 +26,7 @@ def test_each_token_is_trained_on_the_advantage_less_its_own_penalty(rollout: Ro
     """At ratio 1 the gradient is that of -sum (A - beta * penalty of the token) * log-prob, over all weight."""
     penalties = tilted(rollout)
     who, other = trainer(CONFIG, head=False), trainer(CONFIG, head=False)
-    guidance = Guidance(KLConfig(beta=0.7, per="token"), means(penalties), penalties)
+    guidance = Terms(KLConfig(beta=0.7, per="token"), means(penalties), penalties)
     train(who, rollout, lr=0.0, guidance=guidance)
     policy, advantage = other.policy, targets(rollout, CONFIG).advantage_N
     total = torch.zeros(())
@@ -43,9 +43,9 @@ def test_a_penalty_equal_on_all_tokens_is_a_penalty_on_the_turn(rollout: Rollout
     mean = means(penalties)
     even = [[float(m)] * len(row) for m, row in zip(mean, penalties, strict=True)]
     by_turn, by_token, by_tilt, plain = (trainer(CONFIG, head=False) for _ in range(4))
-    train(by_turn, rollout, lr=0.0, guidance=Guidance(KLConfig(per="turn"), mean, None))
-    train(by_token, rollout, lr=0.0, guidance=Guidance(KLConfig(per="token"), mean, even))
-    train(by_tilt, rollout, lr=0.0, guidance=Guidance(KLConfig(per="token"), mean, penalties))
+    train(by_turn, rollout, lr=0.0, guidance=Terms(KLConfig(per="turn"), mean, None))
+    train(by_token, rollout, lr=0.0, guidance=Terms(KLConfig(per="token"), mean, even))
+    train(by_tilt, rollout, lr=0.0, guidance=Terms(KLConfig(per="token"), mean, penalties))
     train(plain, rollout, lr=0.0)
     wanted = gradients(by_turn)
     assert distance(wanted, gradients(by_token)) < 1e-5

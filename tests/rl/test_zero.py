@@ -9,7 +9,8 @@ from torch import distributed
 
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.rl.ranks import Ranks
-from gtr_core.rl.trainer import Guidance, Trainer
+from gtr_core.rl.terms import Terms
+from gtr_core.rl.trainer import Trainer
 from gtr_core.rollout.types import Lesson, Rollout
 from tasks.execution.ports import free_port
 from tests.agent.small import small_critic, small_policy
@@ -48,9 +49,9 @@ def sharing(stage: int, what: str = "language", after: Trainer | None = None) ->
     return who
 
 
-def lessons(rollout: Rollout) -> Guidance:
+def lessons(rollout: Rollout) -> Terms:
     turns = range(rollout.size)
-    return Guidance(
+    return Terms(
         lessons=[Lesson(rollout.image(n), rollout.prompts_N[n], rollout.answers_N[n]) for n in turns], sft_weight=0.3
     )
 

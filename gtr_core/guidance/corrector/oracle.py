@@ -2,10 +2,17 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
+from gtr_core.config import Experiment
 from gtr_core.envs.text import TextEnv
-from gtr_core.guidance.corrected import Corrections
+from gtr_core.guidance.corrector.corrections import Corrections, Corrector
 from gtr_core.rollout.types import Rollout
+
+
+def oracle_corrector(experiment: Experiment, workspace: Path) -> Corrector:
+    """The oracle, which has no settings."""
+    return oracle
 
 
 def oracle(rollout: Rollout, states: Iterable[tuple[int, TextEnv]]) -> Corrections:

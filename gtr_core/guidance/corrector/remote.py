@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gtr_core.config import Experiment
 from gtr_core.config.corrector import CorrectorConfig
 from gtr_core.envs.text import TextEnv
-from gtr_core.guidance.corrected import Corrections
 from gtr_core.guidance.corrector.account import Account
 from gtr_core.guidance.corrector.cache import ReplyCache, content_key
 from gtr_core.guidance.corrector.chat import Chat, Malformed
 from gtr_core.guidance.corrector.client import Client, Unanswered
+from gtr_core.guidance.corrector.corrections import Corrections
 from gtr_core.guidance.corrector.questions import ANY, CHECKS, Verdict, messages, read_verdict
 from gtr_core.guidance.corrector.tool import SOLVER_TOOL, call
 from gtr_core.rollout.types import Rollout
@@ -24,6 +25,13 @@ class _Question:
     body: dict[str, Any]
     keys: tuple[str, ...]
     turns: list[int]  # alike in picture, prompt and answer
+
+
+def remote_corrector(experiment: Experiment, workspace: Path) -> "Remote":
+    """The endpoint of `experiment.corrector`; its account is the experiment's, over all its runs."""
+    corrector = experiment.corrector
+    folder = Path(corrector.endpoint.cache or workspace / "corrector")
+    return Remote(corrector, experiment.env.id, folder, f"{experiment.name}-{experiment.method}-s{experiment.seed}")
 
 
 class Remote:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gtr_core.config.choices import load
 from gtr_core.util.errors import UserError
 
 ENGINES = ("native", "textworld")
@@ -52,7 +53,6 @@ def open_engine(path: Path, engine: str = "native") -> Engine:
 
         return NativeEngine.open(path)
     if engine == "textworld":
-        from gtr_core.envs.alfworld.engine.textworld import TextWorldEngine
-
-        return TextWorldEngine(path)
+        opened: Engine = load("gtr_core.envs.alfworld.engine.textworld:TextWorldEngine")(path)
+        return opened
     raise UserError(f"there is no ALFWorld engine {engine!r}; choose one of {', '.join(ENGINES)}")
