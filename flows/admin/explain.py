@@ -11,6 +11,8 @@ from gtr_core.util.files import read_json
 from tasks.store.stage import Stage
 from tasks.store.store import MANIFEST, StageStore
 
+OLDER = "made by an older version of gtr, whose keys were formed otherwise"
+
 
 def recomputed(run: Run) -> dict[str, list[str]]:
     """By name, the stages that were finished and that the run's command would compute today, each with its reasons.
@@ -47,7 +49,12 @@ def _reasons(store: StageStore, before: tuple[str, str], stage: Stage[Any]) -> l
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What sets two stages' keys apart, as words: modules, fields of the configuration, seed, input stages."""
+    """What sets two stages' keys apart, as words: modules, fields of the configuration, seed, input stages.
+
+    Keys that were made in another way cannot be set side by side: then OLDER is all there is to say.
+    """
+    if before.get("keys", 1) != after["keys"]:
+        return [OLDER]
     old, new = flatten(dict(before["config"])), flatten(dict(after["config"]))
     reasons = [f"code {module}" for module in _differing(before["sources"], after["sources"])]
     reasons += [f"config {field}: {_value(old, field)} -> {_value(new, field)}" for field in _differing(old, new)]

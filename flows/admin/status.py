@@ -123,8 +123,18 @@ def _print_cost(cost: dict[str, float]) -> None:
 
 def _print_recomputed(again: dict[str, list[str]]) -> None:
     """What the run's command would compute again, stages with the same reasons together."""
+    from flows.admin.explain import OLDER
+
+    older = [name for name, reasons in again.items() if reasons == [OLDER]]
+    if older:
+        Console().print(
+            f"{len(older)} stages were {OLDER}: the run's command would compute them anew. What is there can still be "
+            "shown, compared and reported.",
+            markup=False,
+        )
     groups: dict[tuple[str, ...], list[str]] = {}
-    for name, reasons in again.items():
+    for name in (name for name in again if name not in older):
+        reasons = again[name]
         groups.setdefault((kind_of(name), *reasons), []).append(name)
     console = Console()
     if groups:

@@ -9,7 +9,7 @@ code, not words: comments, docstrings and layout change no digest. Assets beside
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
         path = _source(name, root)
         if path is None or name in digests or not _counts(name):
             continue
-        digest, imported = _read(path, name)
+        digest, imported = _read(path, path.stat().st_mtime_ns, name)
         digests[name] = digest
         digests |= _assets(path.parent, root)
         waiting += imported
@@ -52,8 +52,8 @@ def _counts(module: str) -> bool:
     return module.partition(".")[0] in PACKAGES and not f"{module}.".startswith(tuple(f"{p}." for p in PLUMBING))
 
 
-@cache
-def _read(path: Path, module: str) -> tuple[str, list[str]]:
+@lru_cache(maxsize=4096)
+def _read(path: Path, mtime_ns: int, module: str) -> tuple[str, list[str]]:
     """The digest of a source's code, and all that it imports."""
     tree = ast.parse(path.read_bytes())
     imported = list(_with_parents(_imports(tree, module, is_package=path.name == "__init__.py")))
@@ -78,7 +78,8 @@ def _foreign(module: str, root: Path) -> str:
     spec = find_spec(module) if module.partition(".")[0] not in PACKAGES else None
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"no module '{module}' under {root}", name=module)
-    return _read(Path(spec.origin), module)[0]
+    path = Path(spec.origin)
+    return _read(path, path.stat().st_mtime_ns, module)[0]
 
 
 def _source(module: str, root: Path) -> Path | None:

@@ -16,6 +16,7 @@ from tasks.store.record import StageRecord
 
 R = TypeVar("R", bound=StageRecord)
 Metrics = Mapping[str, float]
+KEYS = 2  # how keys are made: 1 was from the text of whole packages, without environments
 Input = StageRecord | Sequence[StageRecord] | None
 
 
@@ -87,7 +88,8 @@ class Stage(Generic[R]):
     @property
     def facts(self) -> dict[str, Any]:
         """What the key is made of, as the manifest keeps it; `sources` tells later which file changed."""
-        return self.settings | {"code": code_version(*self.modules), "sources": code_files(*self.modules)}
+        code = {"code": code_version(*self.modules), "sources": code_files(*self.modules)}
+        return self.settings | code | {"keys": KEYS}
 
 
 def _canonical(value: object) -> str:

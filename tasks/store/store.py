@@ -150,7 +150,7 @@ class StageStore:
             return found
         if not isinstance(found, StageRecord):
             return cast(I, [self.here(record) for record in found])
-        if found.directory.is_dir():
+        if found.directory.is_relative_to(self.root) and found.directory.is_dir():
             return found
         own = self.lookup(found.stage, found.key)
         if own is None:

@@ -9,9 +9,10 @@ from gtr_core.config import CriticConfig, EvaluationConfig, ExecutionConfig, Exp
 from gtr_core.util.files import write_json
 from tasks.stages.model_cache import BASE, CRITIC
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
+from tasks.store.results import Started
 from tasks.store.store import StageStore
 from tests.agent.small import ENV, SAMPLING, small_critic, small_policy
+from tests.stages.made import run_stage
 
 
 def experiment(**execution: object) -> Experiment:
@@ -26,7 +27,7 @@ def experiment(**execution: object) -> Experiment:
     )
 
 
-def start(store: StageStore) -> StageRecord:
+def start(store: StageStore) -> Started:
     def compute(directory: Path) -> dict[str, float]:
         policy = small_policy()
         (directory / "base").mkdir()
@@ -35,7 +36,9 @@ def start(store: StageStore) -> StageRecord:
         write_json(directory / BASE, {"source": "here"})
         return {}
 
-    return run_stage(store, stage="warm_start", iteration=None, inputs={}, config={}, code="", seed=1, compute=compute)
+    found = run_stage(store, "warm_start", iteration=None, seed=1, compute=compute)
+    assert isinstance(found, Started)
+    return found
 
 
 def content(record: StageRecord) -> dict[str, str]:

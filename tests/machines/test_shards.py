@@ -11,10 +11,11 @@ from flows.orchestration.task_runners import side_by_side
 from gtr_core.config import ConfigError, Experiment
 from gtr_core.rollout.shards import shards
 from gtr_core.util.errors import UserError
+from tasks.execution.compute import find_or_compute
 from tasks.stages.evaluate import Evaluation, evaluate
-from tasks.stages.rollout import rollout, rollout_parts
+from tasks.stages.rollout import rollout
 from tasks.store.record import StageRecord
-from tasks.store.store import PlanningStore, StageStore
+from tasks.store.store import StageStore
 from tests.machines.made import content, experiment, start
 
 
@@ -23,8 +24,8 @@ def played(folder: Path, settings: Experiment) -> Iterator[tuple[StageRecord, St
     store = StageStore(folder)
     begin = start(store)
     yield (
-        rollout(store, settings, 1, begin, None),
-        evaluate(store, begin, Evaluation(settings, 0, "start", None, "test")),
+        find_or_compute(store, rollout(settings, 1, begin, None)),
+        find_or_compute(store, evaluate(begin, Evaluation(settings, 0, "start", None, "test"))),
     )
 
 
@@ -58,7 +59,7 @@ def test_any_number_of_shards_gives_the_same_bytes(
 
 def test_game_workers_play_the_same_in_shards(tmp_path: Path, whole: tuple[StageRecord, StageRecord]) -> None:
     store, settings = StageStore(tmp_path), experiment(shards=2, game_workers=1)
-    record = rollout(store, settings, 1, start(store), None)
+    record = find_or_compute(store, rollout(settings, 1, start(store), None))
     same = {"turns.safetensors", "turns.jsonl"}
     assert {k: v for k, v in content(record).items() if k in same} == {
         k: v for k, v in content(whole[0]).items() if k in same
@@ -69,17 +70,18 @@ def test_game_workers_play_the_same_in_shards(tmp_path: Path, whole: tuple[Stage
 def test_a_finished_part_is_not_played_again(tmp_path: Path) -> None:
     store, settings = StageStore(tmp_path), experiment(shards=3)
     begin = start(store)
-    first, *_ = rollout_parts(store, settings, 1, begin, None)
-    assert first().state == "done" and first().state == "reused"
-    rollout(store, settings, 1, begin, None)
-    other = rollout_parts(store, experiment(shards=2), 1, begin, None)
-    assert len({part().key for part in other} | {first().key}) == 2, "a part is what it plays, not its number"
+    whole = rollout(settings, 1, begin, None)
+    first = find_or_compute(store, whole.parts[0])
+    assert first.state == "done"
+    find_or_compute(store, whole)
+    assert find_or_compute(store, whole.parts[0]).created == first.created
+    other = rollout(experiment(shards=2), 1, begin, None).parts
+    assert len({part.key for part in other} | {first.key}) == 2, "a part is what it plays, not its number"
 
 
 def test_a_plan_computes_no_part(tmp_path: Path) -> None:
     begin = start(StageStore(tmp_path))
-    planning = PlanningStore(tmp_path)
-    assert rollout(planning, experiment(shards=3), 1, begin, None).state == "planned"
+    assert StageStore(tmp_path).plan(rollout(experiment(shards=3), 1, begin, None)).state == "planned"
     assert not (tmp_path / "rollout_part").exists()
 
 

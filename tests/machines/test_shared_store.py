@@ -10,12 +10,13 @@ import pytest
 
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json
+from tasks.execution.compute import find_or_compute
 from tasks.execution.ports import free_port
 from tasks.store.record import StageRecord
 from tasks.store.remote import SharedStore, shared_store
-from tasks.store.stage import run_stage
-from tasks.store.store import DamagedStage, PlanningStore, StageStore
+from tasks.store.store import DamagedStage, StageStore
 from tests.machines.buckets import s3_server
+from tests.stages.made import described
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,9 @@ def machine(folder: Path, url: str, **settings: bool) -> StageStore:
     return StageStore(folder / "store", shared=SharedStore(url), **settings)
 
 
+STAGE = described("update", seed=1, compute=lambda directory: {})
+
+
 def stage(store: StageStore, content: str = "weights", *, fails: bool = False) -> StageRecord:
     def compute(directory: Path) -> dict[str, float]:
         (directory / "agent").mkdir()
@@ -51,7 +55,7 @@ def stage(store: StageStore, content: str = "weights", *, fails: bool = False) -
             raise ValueError("a bug")
         return {"loss": 0.5}
 
-    return run_stage(store, stage="update", iteration=1, inputs={}, config={}, code="c", seed=1, compute=compute)
+    return find_or_compute(store, described("update", seed=1, compute=compute))
 
 
 def test_a_stage_of_one_machine_is_there_for_the_other(tmp_path: Path, url: str) -> None:
@@ -133,10 +137,9 @@ def test_a_manifest_of_another_stage_is_refused(tmp_path: Path, url: str) -> Non
 
 def test_a_plan_sees_the_other_machines_stages_and_fetches_none(tmp_path: Path, url: str) -> None:
     stage(machine(tmp_path / "a", url))
-    planning = machine(tmp_path / "b", url).planning()
-    assert stage(planning).state == "reused"
+    assert machine(tmp_path / "b", url).plan(STAGE).state == "reused"
     assert not (tmp_path / "b").exists()
-    assert stage(PlanningStore(tmp_path / "b" / "store")).state == "planned"
+    assert StageStore(tmp_path / "b" / "store").plan(STAGE).state == "planned"
 
 
 def test_a_store_crosses_processes(tmp_path: Path, url: str) -> None:

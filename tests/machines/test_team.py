@@ -112,6 +112,6 @@ def test_one_process_has_nothing_to_share() -> None:
 
 
 def test_a_missing_file_is_refused_when_the_update_is_planned(tmp_path: Path) -> None:
-    store, settings = StageStore(tmp_path), experiment(processes=2, accelerate="nowhere.yaml")
+    begin, settings = start(StageStore(tmp_path)), experiment(processes=2, accelerate="nowhere.yaml")
     with pytest.raises(ConfigError, match=r"execution.accelerate=nowhere.yaml: there is no such file\."):
-        update(store.planning(), settings, 1, start(store), None, [], [], [])
+        update(settings, 1, begin, None, [], [], [])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gtr_core.config import Experiment, LoraSettings, ModelConfig, PPOConfig
+from tasks.execution.compute import find_or_compute
 from tasks.stages.guide import guide
 from tasks.stages.rollout import rollout
 from tasks.stages.update import update
 from tasks.store.record import StageRecord
+from tasks.store.results import Guided, Played, Updated
 from tasks.store.store import StageStore
 from tests.machines.made import experiment, start
 from tests.rl.learner import distance
@@ -40,12 +43,18 @@ class State:
 def trained(folder: Path, *steps: Experiment) -> list[State]:
     """The state after each update; each is set up as a step says."""
     store = StageStore(folder)
-    begin, played, guides, updates = start(store), [], [], []
+    run = partial(find_or_compute, store)
+    begin = start(store)
+    agent: Updated | None = None
+    played: list[Played] = []
+    guides: list[Guided] = []
+    updates: list[Updated] = []
     for k, settings in enumerate(steps, 1):
-        played.append(rollout(store, settings, k, begin, updates[-1] if updates else None))
-        if settings.guide != "none":
-            guides.append(guide(store, settings, k, begin, played[-1], None))
-        updates.append(update(store, settings, k, begin, updates[-1] if updates else None, played, guides, updates))
+        played.append(run(rollout(settings, k, begin, agent)))
+        if settings.guidance:
+            guides.append(run(guide(settings, k, begin, played[-1], agent, None)))
+        agent = run(update(settings, k, begin, agent, played, guides, updates))
+        updates.append(agent)
     return [state(record) for record in updates]
 
 

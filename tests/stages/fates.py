@@ -1,4 +1,4 @@
-"""Stage functions with fates of their own, and a run that is to be killed: `python fates.py STORE`."""
+"""Stages with fates of their own, and a run that is to be killed: `python fates.py STORE`."""
 
 import ctypes
 import os
@@ -6,14 +6,22 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from flows.runs.events import Journal
 from gtr_core.config import ConfigError
 from tasks.execution.stage_process import StageProcess
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
+from tasks.store.stage import Stage
 from tasks.store.store import StageStore
+
+
+class Fate(StageRecord):
+    """What comes of it."""
+
+    kind = "fate"
 
 
 class Awkward(Exception):  # noqa: N818 - it is one that cannot be sent
@@ -23,36 +31,39 @@ class Awkward(Exception):  # noqa: N818 - it is one that cannot be sent
         super().__init__(f"{first} and {second}")
 
 
-def lives(store: StageStore, seed: int) -> StageRecord:
+def lives(seed: int) -> Stage[Fate]:
     """Tells its process and how often it computed there."""
-
-    def compute(directory: Path) -> dict[str, float]:
-        (directory / "result").write_text(f"{seed}")
-        lives.calls = getattr(lives, "calls", 0) + 1  # type: ignore[attr-defined]
-        return {"pid": os.getpid(), "call": lives.calls}  # type: ignore[attr-defined]
-
-    return _stage(store, seed, compute)
+    return _stage(seed, partial(_live, seed))
 
 
-def dies(store: StageStore, how: str, times: int) -> StageRecord:
+def _live(seed: int, directory: Path) -> dict[str, float]:
+    (directory / "result").write_text(f"{seed}")
+    lives.calls = getattr(lives, "calls", 0) + 1  # type: ignore[attr-defined]
+    return {"pid": os.getpid(), "call": lives.calls}  # type: ignore[attr-defined]
+
+
+def dies(store: StageStore, how: str, times: int) -> Stage[Fate]:
     """Ends its own process the first `times` times, half a file written."""
-
-    def compute(directory: Path) -> dict[str, float]:
-        (directory / "half").write_text("x")
-        with (store.root / "tries").open("a") as tries:
-            tries.write("x")
-        tried = (store.root / "tries").stat().st_size
-        if tried <= times:
-            print(f"last words {tried}", file=sys.stderr, flush=True)
-            _end(how)
-        return {"tries": tried}
-
     store.root.mkdir(exist_ok=True)
-    return _stage(store, 0, compute)
+    return _stage(0, partial(_die, store.root, how, times))
 
 
-def fails(store: StageStore, kind: str) -> StageRecord:
+def _die(root: Path, how: str, times: int, directory: Path) -> dict[str, float]:
+    (directory / "half").write_text("x")
+    tried = _try(root)
+    if tried <= times:
+        print(f"last words {tried}", file=sys.stderr, flush=True)
+        _end(how)
+    return {"tries": tried}
+
+
+def fails(store: StageStore, kind: str) -> Stage[Fate]:
     """Raises."""
+    store.root.mkdir(exist_ok=True)
+    return _stage(0, partial(_fail, store.root, kind))
+
+
+def _fail(root: Path, kind: str, directory: Path) -> dict[str, float]:
     from gtr_core.agent.finite import NonFiniteError  # and with it torch, which the other fates need not wait for
 
     errors: dict[str, Exception] = {
@@ -63,38 +74,38 @@ def fails(store: StageStore, kind: str) -> StageRecord:
         "Awkward": Awkward("this", "that"),
         "MemoryError": MemoryError("no room for 80 GB"),
     }
-
-    def compute(directory: Path) -> dict[str, float]:
-        with (store.root / "tries").open("a") as tries:
-            tries.write("x")
-        raise errors[kind]
-
-    store.root.mkdir(exist_ok=True)
-    return _stage(store, 0, compute)
+    _try(root)
+    raise errors[kind]
 
 
-def tells(store: StageStore, report: Callable[[int, int], None]) -> StageRecord:
+def _try(root: Path) -> int:
+    with (root / "tries").open("a") as tries:
+        tries.write("x")
+    return (root / "tries").stat().st_size
+
+
+def tells(report: Callable[[int, int], None]) -> Stage[Fate]:
     """Reports progress."""
-
-    def compute(directory: Path) -> dict[str, float]:
-        for step in range(0, 30, 10):
-            report(step, 30)
-        return {}
-
-    return _stage(store, 0, compute)
+    return _stage(0, partial(_tell, report))
 
 
-def sleeps(store: StageStore) -> StageRecord:
+def _tell(report: Callable[[int, int], None], directory: Path) -> dict[str, float]:
+    for step in range(0, 30, 10):
+        report(step, 30)
+    return {}
+
+
+def sleeps(store: StageStore) -> Stage[Fate]:
     """Takes a minute, and says which process does."""
+    return _stage(0, partial(_sleep, store.root))
 
-    def compute(directory: Path) -> dict[str, float]:
-        (directory / "half").write_text("x")
-        (store.root / "pid.new").write_text(f"{os.getpid()}")
-        (store.root / "pid.new").rename(store.root / "pid")
-        time.sleep(60)
-        return {}
 
-    return _stage(store, 0, compute)
+def _sleep(root: Path, directory: Path) -> dict[str, float]:
+    (directory / "half").write_text("x")
+    (root / "pid.new").write_text(f"{os.getpid()}")
+    (root / "pid.new").rename(root / "pid")
+    time.sleep(60)
+    return {}
 
 
 def _end(how: str) -> None:
@@ -106,13 +117,18 @@ def _end(how: str) -> None:
     time.sleep(10)
 
 
-def _stage(store: StageStore, seed: int, compute: Callable[[Path], dict[str, float]]) -> StageRecord:
-    return run_stage(store, stage="fate", iteration=3, inputs={}, config={}, code="c", seed=seed, compute=compute)
+def _stage(seed: int, compute: Callable[[Path], dict[str, float]]) -> Stage[Fate]:
+    return Stage(Fate, compute, inputs={}, config={}, seed=seed, iteration=3)
 
 
-if __name__ == "__main__":
+def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     store = StageStore(Path(sys.argv[1]))
     with StageProcess() as process:
-        process(tells, store, Journal(store.root.parent / "journal").step)
-        process(sleeps, StageStore(store.root / "other"))
+        process(store, tells(Journal(store.root.parent / "journal").step))
+        other = StageStore(store.root / "other")
+        process(other, sleeps(other))
+
+
+if __name__ == "__main__":
+    import_module("tests.stages.fates").main()  # under its own name, which another process can find

@@ -8,8 +8,14 @@ import time
 from pathlib import Path
 
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
 from tasks.store.store import StageStore
+from tests.stages.made import run_stage
+
+
+class Slow(StageRecord):
+    """Of a kind of its own."""
+
+    kind = "slow"
 
 
 def slow_stage(store: StageStore, seconds: float, word: str = "fine") -> StageRecord:
@@ -26,7 +32,7 @@ def slow_stage(store: StageStore, seconds: float, word: str = "fine") -> StageRe
             file.write(word)
         return {"loss": 0.5}
 
-    return run_stage(store, stage="slow", iteration=1, inputs={}, config={}, code="c", seed=0, compute=compute)
+    return run_stage(store, "slow", compute=compute)
 
 
 def start(store: StageStore, seconds: float, word: str = "fine") -> subprocess.Popen[str]:

@@ -14,6 +14,7 @@ import pytest
 from flows.runs.events import Journal, read_events
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.config import ConfigError
+from tasks.execution.compute import find_or_compute
 from tasks.execution.stage_process import StageProcess, StageProcessError
 from tasks.store.store import DamagedStage, StageStore
 
@@ -40,23 +41,23 @@ def children() -> list[psutil.Process]:
 
 def test_one_process_computes_stage_after_stage_and_ends(store: StageStore) -> None:
     with StageProcess() as process:
-        records = [process(fates.lives, store, seed) for seed in range(3)]
+        records = [process(store, fates.lives(seed)) for seed in range(3)]
         assert len(children()) == 1
     assert {r.metrics["pid"] for r in records} == {records[0].metrics["pid"]} != {os.getpid()}
     assert [r.metrics["call"] for r in records] == [1, 2, 3], "what it keeps in memory stays"
     assert children() == []
-    inline = fates.lives(StageStore(store.root.parent / "inline"), 0)
+    inline = find_or_compute(StageStore(store.root.parent / "inline"), fates.lives(0))
     assert (inline.key, inline.outputs["result"]) == (records[0].key, records[0].outputs["result"])
 
 
 def test_what_is_in_the_store_starts_no_process(store: StageStore, process: StageProcess) -> None:
-    done = fates.lives(store, 1)
-    assert process(fates.lives, store, 1).state == "reused"
+    done = find_or_compute(store, fates.lives(1))
+    assert process(store, fates.lives(1)).state == "reused"
     assert children() == []
     (done.directory / "result").write_text("xx")
     with pytest.raises(DamagedStage, match="result has 2 bytes"):
-        process(fates.lives, store, 1)
-    again = process(fates.lives, StageStore(store.root, recompute_damaged=True), 1)
+        process(store, fates.lives(1))
+    again = process(StageStore(store.root, recompute_damaged=True), fates.lives(1))
     assert again.state == "done" and again.metrics["pid"] != os.getpid()
 
 
@@ -64,8 +65,8 @@ def test_what_is_in_the_store_starts_no_process(store: StageStore, process: Stag
 def test_a_stage_whose_process_dies_is_tried_again_in_a_new_one(
     store: StageStore, process: StageProcess, how: str
 ) -> None:
-    process(fates.lives, StageStore(store.root / "other"), 0)
-    record = process(fates.dies, store, how, 1)
+    process(StageStore(store.root / "other"), fates.lives(0))
+    record = process(store, fates.dies(store, how, 1))
     assert record.state == "done" and record.metrics["tries"] == 2
     assert set(record.outputs) == {"half", "metrics.jsonl"}
     assert [p.name for p in (store.root / "fate").iterdir()] == [record.key], "nothing half-written stays"
@@ -83,14 +84,14 @@ def test_one_that_dies_in_every_try_fails_with_its_last_lines_and_the_next_stage
     store: StageStore, process: StageProcess, how: str, words: str
 ) -> None:
     with pytest.raises(StageProcessError, match=words) as caught:
-        process(fates.dies, store, how, 9)
+        process(store, fates.dies(store, how, 9))
     assert "\n" not in str(caught.value)
     assert (store.root / "tries").stat().st_size == 2
-    assert process(fates.lives, store, 1).state == "done"
+    assert process(store, fates.lives(1)).state == "done"
 
 
 def test_its_stderr_is_shown(store: StageStore, process: StageProcess, capsys: pytest.CaptureFixture[str]) -> None:
-    process(fates.dies, store, "exit", 1)
+    process(store, fates.dies(store, "exit", 1))
     assert "last words 1" in capsys.readouterr().err
 
 
@@ -108,24 +109,24 @@ def test_an_error_crosses_with_its_class_and_text_and_is_not_tried_again(
     store: StageStore, process: StageProcess, kind: str, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words) as caught:
-        process(fates.fails, store, kind)
+        process(store, fates.fails(store, kind))
     assert type(caught.value) is error
     assert (store.root / "tries").stat().st_size == 1
     traceback = "".join(getattr(caught.value, "__notes__", []))
     assert ("raise errors[kind]" in traceback) == (kind != "ConfigError")
-    assert process(fates.lives, store, 1).state == "done"
+    assert process(store, fates.lives(1)).state == "done"
 
 
 def test_a_stage_that_runs_out_of_memory_is_tried_again_in_a_new_process(
     store: StageStore, process: StageProcess
 ) -> None:
     with pytest.raises(StageProcessError, match=r"ran out of memory \(no room for 80 GB\)"):
-        process(fates.fails, store, "MemoryError")
+        process(store, fates.fails(store, "MemoryError"))
     assert (store.root / "tries").stat().st_size == 2
 
 
 def test_progress_crosses(store: StageStore, process: StageProcess, tmp_path: Path) -> None:
-    process(fates.tells, store, Journal(tmp_path / "run").step)
+    process(store, fates.tells(Journal(tmp_path / "run").step))
     assert [event["fraction"] for event in read_events(tmp_path / "run")] == [0, 1 / 3, 2 / 3]
 
 

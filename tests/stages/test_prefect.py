@@ -2,19 +2,23 @@
 
 import json
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tasks.execution.compute import find_or_compute
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage, stage_task
 from tasks.store.store import StageStore
+
+from .made import described
 
 pytestmark = pytest.mark.slow
 
 
 def test_stages_show_in_prefect_by_name_and_nothing_but_a_key_is_stored(server_workspace: Path, tmp_path: Path) -> None:
     from flows.orchestration.server import prefect_server
+    from flows.orchestration.stage_task import shown
 
     store = StageStore(tmp_path / "store")
 
@@ -23,9 +27,8 @@ def test_stages_show_in_prefect_by_name_and_nothing_but_a_key_is_stored(server_w
             (directory / "rollouts.bin").write_bytes(b"tensor" * 1000)
             return {"return": float("nan")}
 
-        return run_stage(
-            store, stage="rollout", iteration=iteration, inputs={}, config={word: 1}, code="c", seed=0, compute=compute
-        )
+        stage = described("rollout", iteration=iteration, config={word: 1}, compute=compute)
+        return shown(stage, partial(find_or_compute, store, stage))
 
     def fails() -> StageRecord:
         raise ValueError("a bug")
@@ -40,9 +43,9 @@ def test_stages_show_in_prefect_by_name_and_nothing_but_a_key_is_stored(server_w
         @flow
         def experiment() -> list[StageRecord]:
             ids.append(get_run_context().flow_run.id)
-            records = [stage_task(f"rollout-{k}", lambda k=k: rollout(k)) for k in (1, 2, 1)]
+            records = [rollout(k) for k in (1, 2, 1)]
             with pytest.raises(ValueError, match="a bug"):
-                stage_task("update-1", fails)
+                shown(described("update", compute=lambda directory: {}), fails)
             return records
 
         records = experiment()

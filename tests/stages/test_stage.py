@@ -1,17 +1,20 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import DiskFull
+from tasks.execution.compute import find_or_compute
+from tasks.store.fingerprint import code_files, code_version
 from tasks.store.metrics import MetricWriter, read_metrics
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage, stage_key
 from tasks.store.store import DamagedStage, StageStore
 
+from .made import described, run_stage
 from .processes import kill, slow_stage, start, wait_for
 
 
@@ -26,8 +29,12 @@ def stage(store: StageStore, *, text: str = "x", **changes: object) -> StageReco
         (directory / "sub" / "file.txt").write_text(text)
         return {"loss": 0.5, "env_steps": 64}
 
-    facts: dict[str, object] = {"stage": "update", "iteration": 2, "inputs": {}, "config": {"lr": 0.1}, "code": "c"}
-    return run_stage(store, **{**facts, "seed": 1, "compute": compute, **changes})  # type: ignore[arg-type]
+    facts: dict[str, object] = {"kind": "update", "iteration": 2, "config": {"lr": 0.1}, "seed": 1}
+    return run_stage(store, **{**facts, "compute": compute, **changes})  # type: ignore[arg-type]
+
+
+def writes_nothing(directory: Path) -> dict[str, float]:
+    return {}
 
 
 def never(directory: Path) -> dict[str, float]:
@@ -47,15 +54,20 @@ def test_a_finished_stage_is_reused(store: StageStore) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"stage": "merge"},
+        {"kind": "merge"},
         {"iteration": 3},
         {"config": {"lr": 0.2}},
-        {"code": "d"},
         {"seed": 2},
     ],
 )
 def test_every_part_of_the_key_counts(store: StageStore, change: dict[str, object]) -> None:
     assert stage(store).key != stage(store, **change).key
+
+
+def test_the_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = described(compute=never).key
+    monkeypatch.setattr("tasks.store.stage.code_version", lambda *modules: "edited")
+    assert described(compute=never).key != before
 
 
 def test_inputs_count_by_name_key_and_order(store: StageStore) -> None:
@@ -75,25 +87,21 @@ def test_inputs_count_by_name_key_and_order(store: StageStore) -> None:
 
 
 def test_the_key_does_not_depend_on_the_order_of_the_config() -> None:
-    assert stage_key("s", {}, {"a": 1, "b": {"c": (1, 2)}}, "c", 0) == stage_key(
-        "s", {}, {"b": {"c": [1, 2]}, "a": 1}, "c", 0
-    )
+    first = described(compute=never, config={"a": 1, "b": {"c": (1, 2)}})
+    assert first.key == described(compute=never, config={"b": {"c": [1, 2]}, "a": 1}).key
 
 
 @pytest.mark.parametrize(("bad", "error"), [({"a": {1}}, TypeError), ({"a": float("nan")}, ValueError)])
 def test_a_config_that_has_no_canonical_text_is_refused(bad: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
-        stage_key("s", {}, bad, "c", 0)
+        _ = described(compute=never, config=bad).key
 
 
 def test_the_manifest_says_where_the_stage_came_from(store: StageStore) -> None:
-    record = stage(store, sources={"gtr_core.rl.ppo": "abc"})
+    record = find_or_compute(store, replace(described("update", compute=never), compute=writes_nothing, seed=1))
     manifest = store.manifest(record)
-    assert (
-        manifest["config"] == {"lr": 0.1}
-        and manifest["seed"] == 1
-        and manifest["sources"] == {"gtr_core.rl.ppo": "abc"}
-    )
+    assert manifest["config"] == {} and manifest["seed"] == 1
+    assert manifest["sources"] == code_files(__name__) and manifest["code"] == code_version(__name__)
     assert manifest["versions"]["torch"] and manifest["device"] and manifest["host"] and manifest["seconds"] >= 0
     assert [found.key for found in store] == [record.key]
 
