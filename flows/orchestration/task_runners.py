@@ -1,21 +1,22 @@
 """Work side by side by Prefect's task runners: threads here, or the processes of a Dask or Ray cluster."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
 
 from gtr_core.config import ExecutionConfig
 from gtr_core.util.errors import UserError
 from tasks.execution.compute import find_or_compute
 from tasks.execution.slots import Slots
 from tasks.store.fingerprint import code_version
+from tasks.store.record import StageRecord
 from tasks.store.stage import Stage
 from tasks.store.store import StageStore
 
@@ -51,7 +52,11 @@ def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
                 futures = [
                     runner.submit(
                         compute_part.with_options(name=stage.kind, task_run_name=f"{stage.name}-part-{number}"),
-                        {"work": quote((store, part, slots)), "code": code_version(*part.modules)},
+                        {
+                            "compute": partial(find_or_compute, store, part, slots),
+                            "modules": part.modules,
+                            "code": code_version(*part.modules),
+                        },
                     )
                     for number, part in enumerate(stage.parts, 1)
                 ]
@@ -64,14 +69,11 @@ def side_by_side(execution: ExecutionConfig) -> Iterator[SideBySide]:
 
 
 @task(persist_result=False, cache_policy=NO_CACHE)
-def compute_part(work: Any, code: str) -> None:
-    """What a worker does: find or compute the part in `work`, which is (store, part, slots), by the code of the run."""
-    store, part, slots = work
-    if code_version(*part.modules) != code:
-        raise UserError(
-            f"A worker has another version of {part.modules[0]} than the run: bring it to the run's version."
-        )
-    find_or_compute(store, part, slots)
+def compute_part(compute: Callable[[], StageRecord], modules: tuple[str, ...], code: str) -> None:
+    """What a worker does: find or compute a part, by the code of the run."""
+    if code_version(*modules) != code:
+        raise UserError(f"A worker has another version of {modules[0]} than the run: bring it to the run's version.")
+    compute()
 
 
 def task_runner(execution: ExecutionConfig) -> TaskRunner[Any]:
