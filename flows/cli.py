@@ -21,32 +21,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Overrides = Annotated[list[str] | None, typer.Argument(help="key=value changes of the configuration, e.g. seed=2.")]
-AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
-Pool = Annotated[str, typer.Option(help="A Prefect work pool.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Changes of the configuration as key=value, e.g. seed=2.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON at the end.")]
+Pool = Annotated[str, typer.Option(help="Name of the Prefect work pool.")]
 AcceptCode = Annotated[
     bool,
-    typer.Option("--accept-code-change", help="Take finished results that only older code sets apart; marks the run."),
+    typer.Option("--accept-code-change", help="Reuse results of older code, if nothing else differs; marks the run."),
 ]
-Compared = Annotated[list[str], typer.Argument(help="Runs by name or key, sweeps by name or YAML.")]
+Compared = Annotated[list[str], typer.Argument(help="The runs, by name or key, and the sweeps, by name or YAML file.")]
 By = Annotated[
     list[str] | None,
-    typer.Option(help="A field that tells rows apart, e.g. merge.density; repeatable. Default: what differs."),
+    typer.Option(
+        help="A configuration field to group runs by, e.g. merge.density; repeatable. Default: all that differ."
+    ),
 ]
-FinishedOnly = Annotated[bool, typer.Option("--finished", help="Leave out what has not finished, and say what.")]
+Env = Annotated[
+    str | None,
+    typer.Option(help="The environment: cards3, alfworld, a YAML file or a registered id. Default: the model's own."),
+]
+FinishedOnly = Annotated[bool, typer.Option("--finished", help="Leave out runs that have not finished, and name them.")]
+MERGE = "ties, linear, slerp, task_arithmetic, dare_linear, dare_ties, breadcrumbs, della or model_stock"
 console = Console(stderr=True)
 
 
 @app.command()
 def demo(
     overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to N of each arm.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Arms run at once.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Run each method with the seeds 1 to N.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="How many runs are computed at once.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Compare ppo, turbo_sft and turbo_kl on this machine: no downloads, no server, at most 15 minutes on 2 cores.
+    """Compare the methods ppo, turbo_sft and turbo_kl on this machine: no downloads, at most 15 minutes on 2 cores.
 
-    Run again, it reuses every finished stage; killed, it goes on where it was.
+    Finished stages are kept: after an interruption, the same command goes on where it stopped.
     """
     from flows.sweeps.demo import run_demo
 
@@ -57,14 +64,16 @@ def demo(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="An experiment's YAML, e.g. configs/experiment/cards3_kl.yaml.")],
+    config: Annotated[Path, typer.Argument(help="The experiment's YAML, e.g. configs/experiment/cards3_kl.yaml.")],
     overrides: Overrides = None,
     as_json: AsJson = False,
-    recompute_damaged: Annotated[bool, typer.Option(help="Set damaged stages aside and compute them again.")] = False,
-    restore_freed: Annotated[bool, typer.Option(help="Compute again all of it that `gtr gc` freed.")] = False,
+    recompute_damaged: Annotated[bool, typer.Option(help="Compute stages again whose files are damaged.")] = False,
+    restore_freed: Annotated[
+        bool, typer.Option(help="Compute everything again that `gtr gc` freed of the run.")
+    ] = False,
     accept_code_change: AcceptCode = False,
 ) -> None:
-    """Run one experiment, or resume it: finished stages are reused."""
+    """Run an experiment, or resume it: stages that have finished are reused."""
     from gtr_core.config.loading import load_experiment
 
     experiment = load_experiment(config, overrides or [])  # mistakes show before anything heavy is imported
@@ -89,13 +98,13 @@ def run(
 
 @app.command()
 def fork(
-    run: Annotated[str, typer.Argument(help="The run's name or key.")],
-    at: Annotated[int, typer.Option(help="The last iteration that both share.")],
+    run: Annotated[str, typer.Argument(help="Name or key of the run to fork.")],
+    at: Annotated[int, typer.Option(help="The last iteration that both runs share.")],
     overrides: Overrides = None,
     as_json: AsJson = False,
     accept_code_change: AcceptCode = False,
 ) -> None:
-    """Start a run that shares a run's history up to an iteration and goes on with another configuration."""
+    """Start a new run that shares a run's iterations up to --at and goes on with a changed configuration."""
     _make_workspace()
     from flows.fork import fork as go_on
 
@@ -106,15 +115,17 @@ def fork(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="A sweep's YAML, e.g. configs/sweep/sft_vs_kl.yaml.")],
+    file: Annotated[Path, typer.Argument(help="The sweep's YAML, e.g. configs/sweep/sft_vs_kl.yaml.")],
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be computed and what it would cost.")] = False,
-    submit: Annotated[bool, typer.Option(help="Submit the cells to a work pool and return.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only print what would be computed, and the cost.")] = False,
+    submit: Annotated[bool, typer.Option(help="Submit the runs to the work pool and return.")] = False,
     pool: Pool = "local",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; default: one a GPU, or a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs computed at once. Default: one per GPU or core.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run every cell of a sweep; again, only what is missing or failed. Exit code 1 when a cell failed."""
+    """Run a sweep: every run (cell) of it that has not finished yet. The exit code is 1 when a run failed."""
     if dry_run:
         from flows.sweeps.estimate import dry_run as foresee
 
@@ -137,14 +148,14 @@ def sweep(
 
 @app.command()
 def deploy(
-    config: Annotated[Path | None, typer.Argument(help="An experiment's YAML; default: what is submitted.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="An experiment's YAML. Default: submitted sweeps.")] = None,
     overrides: Overrides = None,
     pool: Pool = "local",
-    name: Annotated[str | None, typer.Option(help="Of the deployment; default: the YAML's.")] = None,
-    cron: Annotated[str | None, typer.Option(help="When to run it, e.g. '0 2 * * *'.")] = None,
-    every_minutes: Annotated[float | None, typer.Option(min=1, help="Run it at this interval.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the deployment. Default: the YAML file's name.")] = None,
+    cron: Annotated[str | None, typer.Option(help="Cron schedule, e.g. '0 2 * * *' for 2:00 every day.")] = None,
+    every_minutes: Annotated[float | None, typer.Option(min=1, help="Minutes between two runs.")] = None,
 ) -> None:
-    """Make a work pool, if need be, and a deployment in it: for submitted sweeps, or one experiment on a schedule."""
+    """Create a Prefect deployment, and its work pool, for submitted sweeps or for one experiment on a schedule."""
     _make_workspace()
     from flows.deploy import deploy as make
 
@@ -154,9 +165,9 @@ def deploy(
 @app.command()
 def worker(
     pool: Pool = "local",
-    limit: Annotated[int, typer.Option(min=1, help="Experiments run at once.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, help="How many experiments run at once.")] = 1,
 ) -> None:
-    """Run what is submitted to a work pool, until Ctrl-C."""
+    """Start a worker that runs what is submitted to a work pool, until Ctrl-C."""
     _make_workspace()
     from flows.orchestration.worker import work
 
@@ -165,10 +176,10 @@ def worker(
 
 @app.command()
 def status(
-    run: Annotated[str | None, typer.Argument(help="A run's name or key; without it, all runs.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Name or key of a run. Default: all runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show runs, or one run's stages: done, reused, running, failed, and the seconds they took."""
+    """List all runs, or the stages of one run with their state (done, reused, running or failed) and seconds."""
     from flows.admin.status import show_status
 
     show_status(run, as_json=as_json)
@@ -178,16 +189,16 @@ def status(
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(help="A checkpoint directory, RUN, RUN:teacher, RUN:start or models:/NAME@ALIAS."),
+        typer.Argument(help="The model: a checkpoint directory, RUN, RUN:teacher, RUN:start or models:/NAME@ALIAS."),
     ],
-    env: Annotated[str | None, typer.Option(help="cards3, an env YAML or a registered id; default: its own.")] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    episodes: Annotated[int, typer.Option(min=1, help="How many fixed episodes.")] = 200,
-    sampled: Annotated[bool, typer.Option(help="Draw answers instead of taking the likeliest.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    env: Env = None,
+    split: Annotated[str, typer.Option(help="Deals to play: train, valid or test.")] = "test",
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes: the same in every call.")] = 200,
+    sampled: Annotated[bool, typer.Option(help="Sample answers instead of taking the likeliest tokens.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Play fixed episodes with any checkpoint, teacher or registered model, and report with 95 % intervals."""
+    """Evaluate a checkpoint, teacher or registered model on fixed episodes, with 95 % confidence intervals."""
     from flows.models.evaluate import evaluate_model
 
     figures = evaluate_model(model, env, split=split, episodes=episodes, greedy=not sampled, seed=seed)
@@ -197,15 +208,15 @@ def evaluate(
 
 @app.command()
 def play(
-    model: Annotated[str | None, typer.Argument(help="A model as `gtr eval` takes it; the same as --policy.")] = None,
-    env: Annotated[str | None, typer.Option(help="cards3, an env YAML or a registered id; default: its own.")] = None,
-    policy: Annotated[str, typer.Option(help="oracle, random, or a model.")] = "oracle",
-    split: Annotated[str | None, typer.Option(help="train, valid or test; default: all deals.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the deal and the draws.")] = 0,
-    greedy: Annotated[bool, typer.Option(help="A model takes its likeliest token each time.")] = False,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("episode.html"),
+    model: Annotated[str | None, typer.Argument(help="A model as in `gtr eval`, in place of --policy.")] = None,
+    env: Env = None,
+    policy: Annotated[str, typer.Option(help="Who plays: oracle, random, or a model as in `gtr eval`.")] = "oracle",
+    split: Annotated[str | None, typer.Option(help="Deals to play: train, valid or test. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the deal and of the sampling.")] = 0,
+    greedy: Annotated[bool, typer.Option(help="Take the likeliest tokens instead of sampling.")] = False,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("episode.html"),
 ) -> None:
-    """Play one episode and write it as an HTML page: frames, prompts, thoughts, actions and rewards."""
+    """Play one episode and write it as an HTML page with its pictures, prompts, thoughts, actions and rewards."""
     from flows.models.play import play_page
 
     play_page(model or policy, env, split=split, seed=seed, greedy=greedy, out=out)
@@ -213,20 +224,23 @@ def play(
 
 @app.command()
 def merge(
-    models: Annotated[list[str], typer.Argument(help="Models as `gtr eval` takes them, oldest first, of one start.")],
-    method: Annotated[str, typer.Option(help="ties, linear, slerp, task_arithmetic, dare_ties, ...")] = "ties",
-    density: Annotated[float, typer.Option(help="Share of entries kept.")] = 0.8,
-    weights: Annotated[str, typer.Option(help="sma, ema, ema:ALPHA, or numbers as 1,1,2.")] = "sma",
-    lam: Annotated[float, typer.Option(help="Merged = start + lam x merged task vector.")] = 1.0,
-    normalize: Annotated[bool, typer.Option(help="Divide by the weights.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of random masks.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A directory to put the merged checkpoint in as well.")] = None,
+    models: Annotated[list[str], typer.Argument(help="Models as in `gtr eval`, oldest first, trained from one start.")],
+    method: Annotated[str, typer.Option(help=f"Merge method: {MERGE}.")] = "ties",
+    density: Annotated[float, typer.Option(help="Share of a task vector's entries to keep, in (0, 1].")] = 0.8,
+    weights: Annotated[str, typer.Option(help="The models' weights: sma, ema, ema:ALPHA or e.g. 1,1,2.")] = "sma",
+    lam: Annotated[float, typer.Option(help="Factor of the merged task vector when it is added to the start.")] = 1.0,
+    normalize: Annotated[bool, typer.Option(help="Divide the weighted sum by the sum of the weights.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random masks.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A new directory to copy the merged checkpoint to.")] = None,
     start: Annotated[
-        Path | None, typer.Option(help="The model that MODELS, plain directories or peft adapters, were made from.")
+        Path | None,
+        typer.Option(
+            help="The model that MODELS were trained from, where they are plain directories or peft adapters."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Merge checkpoints without training, and register the result in MLflow."""
+    """Merge the checkpoints of one start, without training, and register the result in MLflow."""
     from flows.models.merge import merge_models, merge_settings
 
     settings = merge_settings(method, density, weights, lam, normalize, len(models))
@@ -239,15 +253,15 @@ def merge(
 def compare(
     runs: Compared,
     by: By = None,
-    metric: Annotated[list[str] | None, typer.Option(help="A further figure, e.g. turns_mean; repeatable.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All tables as JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown tables.")] = False,
-    pairs: Annotated[bool, typer.Option(help="In csv and markdown: the differences between arms alone.")] = False,
+    metric: Annotated[list[str] | None, typer.Option(help="Show this metric too, e.g. turns_mean; repeatable.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all tables as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    pairs: Annotated[bool, typer.Option(help="In CSV and Markdown, write only the paired differences.")] = False,
     finished: FinishedOnly = False,
-    out: Annotated[Path | None, typer.Option(help="A file: .csv, .json or .md.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file; .csv, .json or .md decides the format.")] = None,
 ) -> None:
-    """Compare finished runs: mean, deviation and 95 % interval over seeds, paired differences, hours and money."""
+    """Compare finished runs in tables: means and 95 % intervals over seeds, paired differences, hours and cost."""
     from flows.reporting.compare import compare_runs
 
     formats = [name for name, wanted in (("csv", csv), ("json", as_json), ("markdown", markdown)) if wanted]
@@ -259,7 +273,7 @@ def report(
     runs: Compared,
     by: By = None,
     finished: FinishedOnly = False,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page that compares finished runs: tables, curves, cost, families, episodes."""
     from flows.reporting.report import report_runs
@@ -269,9 +283,9 @@ def report(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port of MLflow on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Serve the MLflow and Prefect UIs of this workspace on loopback until Ctrl-C."""
+    """Serve the web pages of MLflow and Prefect for this workspace on 127.0.0.1, until Ctrl-C."""
     from flows.admin.ui import serve
 
     serve(port)
@@ -279,7 +293,7 @@ def ui(
 
 @app.command()
 def sync() -> None:
-    """Deliver to MLflow what could not be delivered while its server was away."""
+    """Deliver to MLflow what could not be delivered while its server was unreachable."""
     from flows.admin.sync import deliver_all
 
     deliver_all()
@@ -287,13 +301,13 @@ def sync() -> None:
 
 @app.command()
 def gc(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs that --keep and --n are for; default: all.")] = None,
-    keep: Annotated[str | None, typer.Option(help="all, last, every or best; default: each run's retention.")] = None,
-    n: Annotated[int, typer.Option(min=1, help="Of last, every or best.")] = 1,
-    yes: Annotated[bool, typer.Option("--yes", help="Free it; without this only list it.")] = False,
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs that --keep applies to. Default: all.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Keep all, last, every or best. Default: the run's policy.")] = None,
+    n: Annotated[int, typer.Option(min=1, help="Keep the last N iterations, every N-th one, or the best N.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the files. Without it they are only listed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Free tensors of checkpoints, teachers and rollouts that no alias, policy or unfinished run needs."""
+    """Free disk space: delete the weights and rollouts that no alias, retention policy or unfinished run needs."""
     from flows.admin.gc import collect
 
     result = collect(runs or [], keep, n, free=yes, show=not as_json)
@@ -303,22 +317,22 @@ def gc(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is installed, which devices, servers and disk there are, and what is wrong with them."""
+    """Check the installation, devices, servers and disk space, and report what is wrong."""
     from flows.admin.doctor import examine
 
     healthy = examine(as_json=as_json)
     raise typer.Exit(0 if healthy else 1)
 
 
-alfworld = typer.Typer(help="Household games: fetch ALFWorld's own, or generate games of the same kind.")
+alfworld = typer.Typer(help="Get household games: download ALFWorld's own, or generate games of the same kind.")
 app.add_typer(alfworld, name="alfworld", no_args_is_help=True)
 
 
 @alfworld.command()
 def download(
-    out: Annotated[Path | None, typer.Option(help="Folder; default: ALFWORLD_DATA, else ~/.cache/alfworld.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder. Default: $ALFWORLD_DATA or ~/.cache/alfworld.")] = None,
 ) -> None:
-    """Fetch ALFWorld's own games by its own downloader, and check what arrived."""
+    """Download ALFWorld's games with its own downloader, and check the files."""
     from flows.admin.alfworld import download_games
 
     download_games(out)
@@ -326,13 +340,13 @@ def download(
 
 @alfworld.command()
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder to write to; what an earlier call wrote there is kept.")],
-    n: Annotated[int, typer.Option(min=1, help="Games in all, spread over splits and task types.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")] = 0,
-    verify: Annotated[bool, typer.Option(help="Have the planner prove each game winnable.")] = True,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    out: Annotated[Path, typer.Option(help="The folder to write to; games that are there already are kept.")],
+    n: Annotated[int, typer.Option(min=1, help="Number of games in all, over the splits and task types.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the games: the same seed gives the same files.")] = 0,
+    verify: Annotated[bool, typer.Option(help="Prove with the planner that each game can be won.")] = True,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
 ) -> None:
-    """Write household games: rooms of ALFWorld's floor plans, six task types, disjoint rooms a split."""
+    """Generate household games of six task types in rooms of ALFWorld's floor plans; no two splits share a room."""
     from flows.admin.alfworld import generate_games
 
     generate_games(out, n=n, seed=seed, verify=verify, jobs=jobs)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.agent.spans import thought_tokens
 from gtr_core.config import EnvConfig, ExecutionConfig, RolloutConfig
 from gtr_core.envs.text import Observation, TextEnv
+from gtr_core.rollout.fields import FIELDS, from_columns
 from gtr_core.rollout.images import PictureBook
 from gtr_core.rollout.types import Rollout
 from gtr_core.rollout.vector_env import PooledSeats, Seats
@@ -21,26 +22,7 @@ from gtr_core.seeding.streams import generator
 
 IN_PROCESS = ExecutionConfig()
 Prompts = Sequence[Mapping[str, Tensor]]  # from `Policy.encode`
-
-
-@dataclass
-class _Columns:
-    """One list a field, a turn an entry."""
-
-    pictures: list[int] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    answers: list[list[int]] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    thought: list[int] = field(default_factory=list)
-    logp: list[list[float]] = field(default_factory=list)
-    verdicts: list[dict[str, bool]] = field(default_factory=list)
-    hidden: list[Tensor] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    dones: list[bool] = field(default_factory=list)
-    valid: list[bool] = field(default_factory=list)
-    legal: list[bool] = field(default_factory=list)
+Columns = dict[str, list[Any]]  # the values of each field of `FIELDS` so far, by its name
 
 
 @torch.no_grad()
@@ -93,50 +75,33 @@ def _collect(
 ) -> Rollout:
     count = len(envs)
     draws = [generator(*stream, "tokens", e) for e in envs]
-    book, columns, episodes = PictureBook(), _Columns(), []
+    columns: Columns = {field.name: [] for field in FIELDS}
+    book, episodes = PictureBook(), []
     returns, turns = [0.0] * count, [0] * count  # of the running episodes
     for _ in range(config.turns):
         uniforms = np.stack([g.random(policy.sampling.max_new_tokens) for g in draws])
         for start in range(0, count, config.batch_size):
             chunk = range(start, min(start + config.batch_size, count))
             observations = seats.observations[chunk.start : chunk.stop]
-            columns.pictures += [book.add(o.image) for o in observations]
+            columns["picture_N"] += [book.add(o.image) for o in observations]
             _think(policy, critic, observations, uniforms[chunk.start : chunk.stop], columns, reader)
-        for e, outcome in enumerate(seats.act(columns.texts[-count:])):
-            n = len(columns.texts) - count + e
-            columns.starts.append(outcome.answer.action_start)
-            columns.thought.append(thought_tokens(columns.answers[n], policy.decode, outcome.answer.action_start))
-            columns.verdicts.append(dict(outcome.thought))
-            columns.rewards.append(outcome.reward)
-            columns.valid.append(outcome.answer.valid)
-            columns.legal.append(outcome.answer.legal)
-            columns.dones.append(outcome.terminated or outcome.truncated)
+        texts, answers = columns["texts_N"][-count:], columns["answers_N"][-count:]
+        for e, outcome in enumerate(seats.act(texts)):
+            action_start, done = outcome.answer.action_start, outcome.terminated or outcome.truncated
+            columns["action_start_N"].append(action_start)
+            columns["thought_N"].append(thought_tokens(answers[e], policy.decode, action_start))
+            columns["verdicts_N"].append(dict(outcome.thought))
+            columns["reward_T_E"].append(outcome.reward)
+            columns["valid_T_E"].append(outcome.answer.valid)
+            columns["legal_T_E"].append(outcome.answer.legal)
+            columns["done_T_E"].append(done)
             returns[e], turns[e] = returns[e] + outcome.reward, turns[e] + 1
-            if columns.dones[-1]:
+            if done:
                 episodes.append({"return": returns[e], "won": float(outcome.won), "turns": float(turns[e])})
                 returns[e], turns[e] = 0.0, 0
-    last = _last_values(policy, critic, seats.observations, config.batch_size, reader)
-    grid = (config.turns, count)
-    return Rollout(
-        pictures=book.pictures,
-        picture_N=columns.pictures,
-        prompts_N=columns.prompts,
-        texts_N=columns.texts,
-        action_start_N=columns.starts,
-        answers_N=columns.answers,
-        thought_N=columns.thought,
-        logp_N=columns.logp,
-        verdicts_N=columns.verdicts,
-        value_T_E=torch.tensor(columns.values).view(grid),
-        reward_T_E=torch.tensor(columns.rewards).view(grid),
-        done_T_E=torch.tensor(columns.dones).view(grid),
-        valid_T_E=torch.tensor(columns.valid).view(grid),
-        legal_T_E=torch.tensor(columns.legal).view(grid),
-        last_value_E=torch.tensor(last),
-        hidden_N_D=torch.cat(columns.hidden),
-        episodes=episodes,
-        faults=seats.faults,
-    )
+    columns["last_value_E"] = _last_values(policy, critic, seats.observations, config.batch_size, reader)
+    fields = from_columns(columns, envs=count)
+    return Rollout(pictures=book.pictures, episodes=episodes, faults=seats.faults, **fields)
 
 
 def replay(
@@ -169,20 +134,20 @@ def _think(
     critic: Critic,
     observations: list[Observation],
     uniforms: np.ndarray,
-    into: _Columns,
+    columns: Columns,
     reader: Mapping[str, Tensor] | None,
 ) -> None:
-    """Generate, score and value one answer an observation."""
+    """Generate, score and value one answer an observation, and add them to the columns."""
     prompts = [policy.encode(o.image, o.prompt) for o in observations]
     answers = policy.generate(prompts, uniforms)
     scores = policy.score(prompts, answers)
-    into.prompts += [o.prompt for o in observations]
-    into.answers += answers
-    into.texts += [policy.decode(a) for a in answers]
-    into.logp += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
+    columns["prompts_N"] += [o.prompt for o in observations]
+    columns["answers_N"] += answers
+    columns["texts_N"] += [policy.decode(a) for a in answers]
+    columns["logp_N"] += [row[: len(a)].tolist() for row, a in zip(scores.logp_B_R, answers, strict=True)]
     states = scores.hidden_B_D.float() if reader is None else _states(policy, prompts, reader)
-    into.hidden.append(states.cpu())
-    into.values += critic(states).tolist()
+    columns["hidden_N_D"] += list(states.cpu())
+    columns["value_T_E"] += critic(states).tolist()
 
 
 def _states(policy: Policy, prompts: Prompts, reader: Mapping[str, Tensor] | None) -> Tensor:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from gtr_core.rollout.fields import FIELDS, Kind
 from gtr_core.rollout.images import PictureBook
 from gtr_core.rollout.types import Rollout
 
@@ -34,33 +34,23 @@ def join(parts: Sequence[Rollout]) -> Rollout:
         for e in range(len(part.last_value_E))
     ]
 
-    def column(name: str) -> list[Any]:
-        return [getattr(parts[i], name)[n] for i, n in order]
-
-    def grid(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts], dim=-1)
-
     book = PictureBook()
-    pictures = [book.add(parts[i].image(n)) for i, n in order]
+    fields: dict[str, Any] = {}
+    for field in FIELDS:
+        match field.kind:
+            case Kind.IMAGE:
+                fields[field.name] = [book.add(parts[i].image(n)) for i, n in order]
+            case Kind.JSON | Kind.TOKENS | Kind.NUMBER:
+                fields[field.name] = [getattr(parts[i], field.name)[n] for i, n in order]
+            case Kind.VECTOR:
+                fields[field.name] = torch.stack([getattr(parts[i], field.name)[n] for i, n in order])
+            case Kind.GRID | Kind.ENVIRONMENT:
+                fields[field.name] = torch.cat([getattr(part, field.name) for part in parts], dim=-1)
     episodes = [iter(part.episodes) for part in parts]
     done = [part.done_T_E.flatten() for part in parts]
     return Rollout(
         pictures=book.pictures,
-        picture_N=pictures,
-        prompts_N=column("prompts_N"),
-        texts_N=column("texts_N"),
-        action_start_N=column("action_start_N"),
-        answers_N=column("answers_N"),
-        thought_N=column("thought_N"),
-        logp_N=column("logp_N"),
-        verdicts_N=column("verdicts_N"),
-        value_T_E=grid("value_T_E"),
-        reward_T_E=grid("reward_T_E"),
-        done_T_E=grid("done_T_E"),
-        valid_T_E=grid("valid_T_E"),
-        legal_T_E=grid("legal_T_E"),
-        last_value_E=grid("last_value_E"),
-        hidden_N_D=torch.stack(column("hidden_N_D")),
         episodes=[next(episodes[i]) for i, n in order if done[i][n]],
         faults={name: sum(part.faults[name] for part in parts) for name in parts[0].faults},
+        **fields,
     )

@@ -6,20 +6,26 @@ exactly what was sampled (PAPER.md 6.1.10).
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gtr_core.rollout.fields import FIELDS, Kind
 from gtr_core.rollout.images import PictureBook, pack, unpack
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """T turns of E environments side by side; turn t of environment e is sample t * E + e of N = T * E."""
+    """T turns of E environments side by side; turn t of environment e is sample t * E + e of N = T * E.
+
+    How each field is collected, stored and joined is said in `gtr_core.rollout.fields`.
+    """
 
     pictures: list[np.ndarray]  # distinct ones
     picture_N: list[int]  # index into `pictures`
@@ -38,7 +44,7 @@ class Rollout:
     last_value_E: Tensor  # value of the state after the last turn
     hidden_N_D: Tensor  # what the critic valued: the hidden state of the last prompt token, fp32
     episodes: list[dict[str, float]]  # finished ones: return, won, turns
-    faults: Mapping[str, int] = field(default_factory=dict)  # worker processes restarted, episodes dropped
+    faults: Mapping[str, int] = dataclass_field(default_factory=dict)  # worker processes restarted, episodes dropped
 
     @property
     def size(self) -> int:
@@ -46,23 +52,24 @@ class Rollout:
         return len(self.answers_N)
 
     def save(self, directory: Path) -> None:
-        """Write `turns.safetensors` and `turns.jsonl`."""
-        flat = [t for answer in self.answers_N for t in answer]
-        tensors = {
-            "tokens": torch.tensor(flat, dtype=torch.int64),
-            "logp": torch.tensor([x for row in self.logp_N for x in row], dtype=torch.float32),
-            "length_N": torch.tensor([len(a) for a in self.answers_N]),
-            "thought_N": torch.tensor(self.thought_N),
-            "picture_N": torch.tensor(self.picture_N),
-            **{n: getattr(self, n).contiguous() for n in _GRIDS},
-            **pack(self.pictures),
-        }
+        """Write `turns.safetensors`, `turns.jsonl` and `episodes.json`."""
+        tensors = {"length_N": torch.tensor([len(answer) for answer in self.answers_N]), **pack(self.pictures)}
+        columns: dict[str, list[Any]] = {}  # of `turns.jsonl`
+        for field in FIELDS:
+            values = getattr(self, field.name)
+            match field.kind:
+                case Kind.JSON:
+                    columns[field.stored] = values
+                case Kind.TOKENS:
+                    tensors[field.stored] = torch.tensor([x for row in values for x in row], dtype=field.dtype)
+                case Kind.NUMBER | Kind.IMAGE:
+                    tensors[field.stored] = torch.tensor(values, dtype=field.dtype)
+                case Kind.GRID | Kind.ENVIRONMENT | Kind.VECTOR:
+                    tensors[field.stored] = values.contiguous()
         save_file(tensors, directory / "turns.safetensors")
         with (directory / "turns.jsonl").open("w") as file:
-            columns = (self.prompts_N, self.texts_N, self.action_start_N, self.verdicts_N)
-            for prompt, text, start, verdict in zip(*columns, strict=True):
-                row = {"prompt": prompt, "text": text, "action_start": start, "thought": verdict}
-                file.write(json.dumps(row) + "\n")
+            for turn in zip(*columns.values(), strict=True):
+                file.write(json.dumps(dict(zip(columns, turn, strict=True))) + "\n")
         (directory / "episodes.json").write_text(json.dumps({"episodes": self.episodes, "faults": dict(self.faults)}))
 
     @classmethod
@@ -72,20 +79,18 @@ class Rollout:
         lengths = tensors["length_N"].tolist()
         rows = [json.loads(line) for line in (directory / "turns.jsonl").read_text().splitlines()]
         ends = json.loads((directory / "episodes.json").read_text())
-        return cls(
-            pictures=unpack(tensors),
-            picture_N=tensors["picture_N"].tolist(),
-            prompts_N=[r["prompt"] for r in rows],
-            texts_N=[r["text"] for r in rows],
-            action_start_N=[r["action_start"] for r in rows],
-            answers_N=[t.tolist() for t in tensors["tokens"].split(lengths)],
-            thought_N=tensors["thought_N"].tolist(),
-            logp_N=[t.tolist() for t in tensors["logp"].split(lengths)],
-            verdicts_N=[r["thought"] for r in rows],
-            episodes=ends["episodes"],
-            faults=ends["faults"],
-            **{n: tensors[n] for n in _GRIDS},
-        )
+        values: dict[str, Any] = {}
+        for field in FIELDS:
+            match field.kind:
+                case Kind.JSON:
+                    values[field.name] = [row[field.stored] for row in rows]
+                case Kind.TOKENS:
+                    values[field.name] = [t.tolist() for t in tensors[field.stored].split(lengths)]
+                case Kind.NUMBER | Kind.IMAGE:
+                    values[field.name] = tensors[field.stored].tolist()
+                case Kind.GRID | Kind.ENVIRONMENT | Kind.VECTOR:
+                    values[field.name] = tensors[field.stored]
+        return cls(pictures=unpack(tensors), episodes=ends["episodes"], faults=ends["faults"], **values)
 
     @property
     def thought_texts_N(self) -> list[str]:  # noqa: N802 - N turns
@@ -95,9 +100,6 @@ class Rollout:
     def image(self, n: int) -> np.ndarray:
         """The picture of turn n."""
         return self.pictures[self.picture_N[n]]
-
-
-_GRIDS = ("value_T_E", "reward_T_E", "done_T_E", "valid_T_E", "legal_T_E", "last_value_E", "hidden_N_D")
 
 
 @dataclass(frozen=True)
