@@ -25,7 +25,7 @@ from tasks.tracking import freeing
 from tasks.tracking.connection import Failure, connect, is_away
 from tasks.tracking.freeing import Garbage, Links, by_stage, tensors_of, with_alias
 from tasks.tracking.messages import StageModel
-from tasks.tracking.model_registry import versions
+from tasks.tracking.model_versions import versions
 from tasks.tracking.outbox import Outbox
 
 NEVER = ("warm_start",)  # stages whose tensors are not freed
