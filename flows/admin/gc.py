@@ -24,7 +24,8 @@ from tasks.store.store import StageStore
 from tasks.tracking import freeing
 from tasks.tracking.connection import Failure, connect, is_away
 from tasks.tracking.freeing import Garbage, Links, by_stage, tensors_of, with_alias
-from tasks.tracking.model_registry import versions
+from tasks.tracking.messages import StageModel
+from tasks.tracking.model_versions import versions
 from tasks.tracking.outbox import Outbox
 
 
@@ -123,7 +124,7 @@ def _needed_by(run: Run, own: Sequence[StageRecord]) -> set[str]:
 def _undelivered(home: Path) -> set[str]:
     """Keys of the stages whose models MLflow has still to be given."""
     owed = (message for folder in (home / "runs").glob("*") for message in Outbox.read(folder).pending)
-    return {message["request"]["record"]["key"] for message in owed if message["kind"] == "model"}
+    return {message.key for message in owed if isinstance(message, StageModel)}
 
 
 def _print(garbage: Sequence[Garbage], total: int, home: Path, *, freed: bool) -> None:

@@ -5,12 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 
 from rich.console import Console
 
+from flows.orchestration.health import is_well
 from flows.orchestration.processes import die_with_parent
 from flows.orchestration.server import prefect_server
 from flows.runs.run import workspace
@@ -67,10 +66,8 @@ def _start(home: Path, uri: str, port: int) -> subprocess.Popen[bytes]:
         )
     until = time.monotonic() + START_S
     while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                return server
-        except (URLError, TimeoutError, ConnectionError):
-            time.sleep(0.2)
+        if is_well(f"http://127.0.0.1:{port}/health", timeout=2):
+            return server
+        time.sleep(0.2)
     server.terminate()
     raise UserError(f"MLflow's server did not start: its last words are in {home / 'mlflow-ui.log'}.")

@@ -7,7 +7,6 @@ client that comes meanwhile waits and starts a new one. The server dies with its
 """
 
 import fcntl
-import http.client
 import os
 import shutil
 import signal
@@ -18,10 +17,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import psutil
 
+from flows.orchestration.health import is_well
 from flows.orchestration.processes import die_with_parent
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json, write_json
@@ -150,14 +150,7 @@ def _start(workspace: Path, port: int | None = None) -> str:
 
 def answers(url: str, timeout: float = 10) -> bool:
     """Whether a Prefect API is healthy at the URL."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
-    try:
-        connection.request("GET", "/api/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return is_well(urljoin(url, "/api/health"), timeout)
 
 
 def supervise(workspace: Path, port: int) -> None:

@@ -1,13 +1,15 @@
-"""The MLflow store of a workspace: which one it is, made once, and what its being away looks like."""
+"""The MLflow store of a workspace: which one it is, made once, its runs, and what its being away looks like."""
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
+from mlflow.entities import Experiment, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
@@ -15,7 +17,19 @@ from gtr_core.util.errors import UserError
 from gtr_core.util.locks import exclusive
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+RUN_KEY = "gtr.run_key"
 Failure = (MlflowException, requests.RequestException, OperationalError)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What an MLflow run is found by, which is its key, and what it is made with."""
+
+    experiment: str
+    run_name: str
+    run_key: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
 
 
 def tracking_uri(workspace: Path) -> str:
@@ -89,6 +103,26 @@ def find_or_create_experiment(client: MlflowClient, workspace: Path, name: str) 
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name."
         )
     return found
+
+
+def find_or_create_run(client: MlflowClient, workspace: Path, facts: RunFacts, *, running: bool) -> Run:
+    """The run, with the tags and parameters that it lacks; `running` marks a finished one as going on.
+
+    Call it with `store_lock` held. Raises UserError when its experiment was deleted.
+    """
+    experiment = find_or_create_experiment(client, workspace, facts.experiment).experiment_id
+    found = client.search_runs([experiment], f"tags.`{RUN_KEY}` = '{facts.run_key}'", max_results=1)
+    if found:
+        run = found[0]
+        if running:
+            client.update_run(run.info.run_id, status="RUNNING")
+    else:
+        run = client.create_run(experiment, run_name=facts.run_name, tags={RUN_KEY: facts.run_key})
+    params = [Param(key, value) for key, value in facts.params.items() if key not in run.data.params]
+    tags = [RunTag(key, value) for key, value in facts.tags.items()]
+    for start in range(0, max(len(params), len(tags)), 100):
+        client.log_batch(run.info.run_id, params=params[start : start + 100], tags=tags[start : start + 100])
+    return client.get_run(run.info.run_id)
 
 
 def is_away(error: BaseException) -> bool:

@@ -10,12 +10,11 @@ from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from tasks.store.record import StageRecord
 from tasks.tracking.aliases import version_by_alias
 from tasks.tracking.model_files import directory_sha256, place_files
+from tasks.tracking.model_versions import create_version, find_version, versions
 
 FILES, FILES_FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
 Kind = Literal["start", "agent", "teacher"]
@@ -72,7 +71,7 @@ def register(
         return there
     tags = _tags(run, run_key, request, known)
     found = _find(client, run, request)
-    version = _find_version(client, request.name, found) if found else None
+    version = find_version(client, request.name, found) if found else None
     model = found or _create(client, run, request, tags)
     if model.status != LoggedModelStatus.READY:
         request.place(client, model)
@@ -82,7 +81,7 @@ def register(
     members = [LoggedModelInput(known[key]) for key in request.members if key in known]
     if members:
         client.log_inputs(run.info.run_id, models=members)
-    version = version or _create_version(client, request.name, model, tags)
+    version = version or create_version(client, request.name, model, tags)
     _point_latest(client, request, f"{slug(run_key)}-latest", version)
     _restore_freed(client, request)
     return RegisteredVersion(request.name, version, model.model_id, tags["gtr.sha256"])
@@ -93,18 +92,6 @@ def _point_latest(client: MlflowClient, request: ModelRequest, alias: str, versi
     held = version_by_alias(client, request.name, alias)
     if held is None or int(held.tags.get("gtr.env_steps", 0)) <= request.step:
         client.set_registered_model_alias(request.name, alias, version)
-
-
-def versions(client: MlflowClient, search: str) -> list[ModelVersion]:
-    """Every model version that matches MLflow's filter, page by page."""
-    found: list[ModelVersion] = []
-    token = None
-    while True:
-        page = client.search_model_versions(search, max_results=1000, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def _tags(run: Run, run_key: str, request: ModelRequest, known: Mapping[str, str]) -> dict[str, str]:
@@ -155,38 +142,6 @@ def _create(client: MlflowClient, run: Run, request: ModelRequest, tags: dict[st
         tags=tags,
         model_type=f"gtr-{request.kind}",
     )
-
-
-def _find_version(client: MlflowClient, name: str, model: LoggedModel) -> str | None:
-    found = client.search_model_versions(f"name = '{name}' and tags.`gtr.model_id` = '{model.model_id}'")
-    return next((str(version.version) for version in found), None)
-
-
-def _create_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
-    """A version of the registered model, which the first version creates."""
-    try:
-        return _next_version(client, name, model, tags)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was first
-            raise
-    return _next_version(client, name, model, tags)
-
-
-def _next_version(client: MlflowClient, name: str, model: LoggedModel, tags: Mapping[str, str]) -> str:
-    created = client.create_model_version(
-        name,
-        # The location, not models:/<id>: MLflow would look that id up in its global store in place of this client's.
-        source=model.artifact_location,
-        run_id=model.source_run_id,
-        tags={**tags, "gtr.model_id": model.model_id},
-        model_id=model.model_id,
-    )
-    return str(created.version)
 
 
 def _same_stage(client: MlflowClient, request: ModelRequest) -> RegisteredVersion | None:

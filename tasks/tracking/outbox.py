@@ -3,24 +3,19 @@
 `run.json` says which run it is, `delivered.json` what MLflow has, `pending.json` what it is owed, in order.
 """
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gtr_core.util.files import read_json, write_json
 from gtr_core.util.locks import exclusive
-
-Message = dict[str, Any]  # `id`, `kind` and what that kind needs; JSON
-ONCE = (
-    "metrics",
-    "model",
-    "score",
-    "dataset",
-    "traces",
-)  # kinds whose content never changes, because a stage's does not
+from tasks.store.record import StageRecord
+from tasks.tracking.aliases import Score
+from tasks.tracking.dataset import EvaluationSet
+from tasks.tracking.messages import KINDS, Message
+from tasks.tracking.model_registry import ModelRequest, RegisteredVersion
 
 
 @dataclass
@@ -29,7 +24,7 @@ class Outbox:
 
     folder: Path
     run_id: str | None = None
-    delivered: dict[str, Any] = field(default_factory=dict)  # by message id: what the delivery gave
+    delivered: dict[str, RegisteredVersion | None] = field(default_factory=dict)  # by message id: what that gave
     pending: list[Message] = field(default_factory=list)
 
     @classmethod
@@ -38,9 +33,11 @@ class Outbox:
         box = cls(folder)
         if (folder / "delivered.json").exists():
             state = read_json(folder / "delivered.json")
-            box.run_id, box.delivered = state["run_id"], state["delivered"]
+            box.run_id = state["run_id"]
+            for message, given in state["delivered"].items():  # older code's metrics gave their number
+                box.delivered[message] = RegisteredVersion(**given) if isinstance(given, dict) else None
         if (folder / "pending.json").exists():
-            box.pending = read_json(folder / "pending.json")
+            box.pending = [_message(value) for value in read_json(folder / "pending.json")]
         return box
 
     @classmethod
@@ -55,25 +52,25 @@ class Outbox:
         of its older one."""
         before = list(self.pending)
         for message in messages:
-            if message["kind"] in ONCE:
-                delivered = message["id"] in self.delivered and not message.get("again")
-                if delivered or any(owed["id"] == message["id"] for owed in self.pending):
+            if message.once:
+                delivered = message.id in self.delivered and not message.again
+                if delivered or any(owed.id == message.id for owed in self.pending):
                     continue
             else:
-                self.pending = [owed for owed in self.pending if owed["id"] != message["id"]]
-            self.pending.append({**message, "at": time.time_ns()})
+                self.pending = [owed for owed in self.pending if owed.id != message.id]
+            self.pending.append(message)
         if self.pending != before:
-            write_json(self.folder / "pending.json", self.pending)
+            self._write_pending()
 
-    def settle(self, settled: Sequence[tuple[Message, Any]]) -> None:
+    def settle(self, settled: Sequence[tuple[Message, RegisteredVersion | None]]) -> None:
         """Messages were delivered, and what each gave; a newer one that has come in place of one is still owed."""
         if not settled:
             return
-        messages = [message for message, _ in settled]
-        self.pending = [owed for owed in self.pending if owed not in messages]
-        self.delivered |= {message["id"]: result for message, result in settled if message["kind"] in ONCE}
+        done = {(message.id, message.at) for message, _ in settled}
+        self.pending = [owed for owed in self.pending if (owed.id, owed.at) not in done]
+        self.delivered |= {message.id: result for message, result in settled if message.once}
         self._write_delivered()
-        write_json(self.folder / "pending.json", self.pending)
+        self._write_pending()
 
     def belong_to(self, run_id: str) -> None:
         """Start over when MLflow has another run now (the old one was deleted, or it is another store)."""
@@ -82,4 +79,31 @@ class Outbox:
             self._write_delivered()
 
     def _write_delivered(self) -> None:
-        write_json(self.folder / "delivered.json", {"run_id": self.run_id, "delivered": self.delivered})
+        delivered = {message: asdict(given) if given else None for message, given in self.delivered.items()}
+        write_json(self.folder / "delivered.json", {"run_id": self.run_id, "delivered": delivered})
+
+    def _write_pending(self) -> None:
+        pending = [{"kind": message.kind, **asdict(message)} for message in self.pending]
+        write_json(self.folder / "pending.json", pending)
+
+
+_PARTS: dict[str, Callable[[Any], object]] = {  # fields that are objects of their own
+    "request": lambda value: ModelRequest(**{**value, "record": StageRecord.from_json(value["record"])}),
+    "score": lambda value: Score(**value),
+    "on": lambda value: EvaluationSet(**value) if value else None,
+}
+
+
+def _message(value: Mapping[str, Any]) -> Message:
+    """The message that an object of `pending.json` is.
+
+    Older code wrote `id`, which is `<kind>:<key>`, in place of `key`, and `set` in place of `on`. Still older code left
+    out `at`, `again`, `also` and `set`, where it had nothing to say.
+    """
+    told: dict[str, Any] = {"at": 0, **value}  # not the time of reading: a message read twice is the same one
+    if "id" in told:
+        told["key"] = told.pop("id").partition(":")[2]
+    if "set" in told:
+        told["on"] = told.pop("set")
+    told |= {name: make(told[name]) for name, make in _PARTS.items() if name in told}
+    return KINDS[told.pop("kind")](**told)

@@ -4,37 +4,25 @@ Every message is kept in the run's outbox first and delivered in order, so a tra
 shows and nothing else: training goes on, and the next stage, the next run or `gtr sync` delivers.
 """
 
-import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
-
-from mlflow import MlflowClient
-from mlflow.entities import Param, Run, RunTag
+from typing import Literal
 
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json, write_json
-from gtr_core.util.locks import exclusive
 from tasks.store.record import StageRecord
+from tasks.tracking import messages
 from tasks.tracking.aliases import Score
 from tasks.tracking.background import Courier
-from tasks.tracking.connection import Failure, connect, find_or_create_experiment, is_away, is_server, store_lock
+from tasks.tracking.connection import RunFacts, is_server
 from tasks.tracking.dataset import EvaluationSet
-from tasks.tracking.messages import deliver, model_message
+from tasks.tracking.delivery import Delivery
+from tasks.tracking.messages import Message, model_of
 from tasks.tracking.model_registry import Kind, ModelRequest, RegisteredVersion
-from tasks.tracking.outbox import Message, Outbox
+from tasks.tracking.outbox import Outbox
 
-log = logging.getLogger(__name__)
-
-RUN_KEY = "gtr.run_key"
 _FAREWELL_S = 4.0
-_PAUSE_S = 30.0  # between tries while the server is away
-_PATIENCE = (
-    10  # and as many times what the last try took: a server that hangs costs training a tenth of its time at most
-)
 
 
 class Tracker:
@@ -57,21 +45,17 @@ class Tracker:
         raised by a later call; `finish` waits for all of it. A database is told at once: two threads of Python would
         hold each other up for longer than that takes.
         """
-        self.workspace = workspace.absolute()
-        self.folder = self.workspace / "runs" / run_key
-        self.experiment, self.run_name, self.run_key = experiment, run_name, run_key
-        self.tags = {key: str(value) for key, value in (tags or {}).items()}
-        self.params = {key: str(value) for key, value in (params or {}).items()}
-        self.running = running
-        self.failures = 0  # tries that found the server away
-        self._client: MlflowClient | None = None
-        self._run: Run | None = None
-        self._away_until = 0.0
+        home = workspace.absolute()
+        self.folder, self.run_key = home / "runs" / run_key, run_key
+        told = {key: str(value) for key, value in (tags or {}).items()}
+        chosen = {key: str(value) for key, value in (params or {}).items()}
+        facts = RunFacts(experiment, run_name, run_key, told, chosen)
+        self._delivery = Delivery(home, self.folder, facts, running=running)
         self._courier = Courier(self.sync) if running and is_server(workspace) else None
         self._collected: list[Message] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts = {"experiment": experiment, "run_name": run_name, "tags": self.tags, "params": self.params}
-        write_json(self.folder / "run.json", facts)
+        kept = {"experiment": experiment, "run_name": run_name, "tags": told, "params": chosen}
+        write_json(self.folder / "run.json", kept)
         self.sync()
 
     @classmethod
@@ -85,17 +69,18 @@ class Tracker:
     @property
     def run_id(self) -> str | None:
         """The MLflow run's id; None while no server has been reached."""
-        return self._outbox().run_id
+        return Outbox.read(self.folder).run_id
 
     @property
     def experiment_id(self) -> str | None:
         """The MLflow experiment's id; None while no server has been reached by this tracker."""
-        return str(self._run.info.experiment_id) if self._run else None
+        run = self._delivery.run
+        return str(run.info.experiment_id) if run else None
 
     @property
     def pending(self) -> int:
         """How many messages are owed."""
-        return len(self._outbox().pending)
+        return len(Outbox.read(self.folder).pending)
 
     def deliver(
         self,
@@ -109,12 +94,10 @@ class Tracker:
 
         With `evaluates` they carry the id of that stage's model; `on` becomes a dataset of the run, which they carry.
         """
-        message: Message = {"id": f"metrics:{record.key}", "kind": "metrics", "path": record.path}
-        message |= {"also": list(map(str, also))}
-        message |= {"subject": evaluates.key if evaluates else None, "set": asdict(on) if on else None}
         if on:
-            self._send({"id": f"dataset:{on.context}:{on.digest}", "kind": "dataset", "set": asdict(on)})
-        self._send(message)
+            self._send(messages.PlayedSet(key=f"{on.context}:{on.digest}", on=on))
+        more, subject = list(map(str, also)), evaluates.key if evaluates else None
+        self._send(messages.StageMetrics(key=record.key, path=record.path, also=more, subject=subject, on=on))
 
     def register_model(
         self,
@@ -148,8 +131,7 @@ class Tracker:
         inside = "" if directory == record.directory else directory.relative_to(record.directory).as_posix()
         shown = str(example.absolute()) if example else ""
         request = ModelRequest(record, kind, name, inside, step, tags, list(members), parent, shown)
-        message: Message = {"id": model_message(record.key), "kind": "model", "request": asdict(request)}
-        self._send(message | {"again": record.state == "done"})
+        self._send(messages.StageModel(key=record.key, request=request, again=record.state == "done"))
         return self.registered(record)
 
     def score(
@@ -157,30 +139,28 @@ class Tracker:
     ) -> None:
         """Let a registered stage compete for `<run key>-best` and `best` by its success on a validation set."""
         score = Score(success, step, self.run_key, on.identity, on.episodes)
-        message = {"id": f"score:{record.key}", "kind": "score", "subject": evaluated.key, "score": asdict(score)}
-        self._send(message)
+        self._send(messages.ModelScore(key=record.key, subject=evaluated.key, score=score))
 
     def registered(self, record: StageRecord) -> RegisteredVersion | None:
         """The model that this run has registered from the stage; None when it has not, or not yet."""
-        found = self._outbox().delivered.get(model_message(record.key))
-        return RegisteredVersion(**found) if found else None
+        return model_of(Outbox.read(self.folder).delivered, record.key)
 
     def log_artifacts(self, *paths: Path, under: str = "") -> None:
         """Copy files into a folder of the run's artifacts; later ones of the same names replace them."""
         names = ",".join(path.name for path in paths)
         files = [str(path.absolute()) for path in paths]
-        self._send({"id": f"artifacts:{under}/{names}", "kind": "artifacts", "paths": files, "under": under})
+        self._send(messages.Artifacts(key=f"{under}/{names}", paths=files, under=under))
 
     def log_traces(self, table: Path, of: str) -> None:
         """Trace the episodes of a table of `tasks.tracking.episode_samples`, once; `of` tells them from other runs'."""
-        self._send({"id": f"traces:{of}", "kind": "traces", "path": str(table.absolute()), "of": of})
+        self._send(messages.Traces(key=of, path=str(table.absolute()), of=of))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the MLflow run, when all is delivered; the next tracker of the run key opens it again.
 
         A killed run does not wait long: the next one delivers the rest.
         """
-        self._send({"id": "finish", "kind": "finish", "status": status})
+        self._send(messages.Finish(status=status))
         if self._courier is not None:
             self._courier.wait(_FAREWELL_S if status == "KILLED" else None)
 
@@ -189,20 +169,7 @@ class Tracker:
 
         After a failure the server is left alone for a while, unless `now`. Raises what MLflow refuses.
         """
-        with exclusive(self.folder / ".delivery.lock"):
-            started = time.monotonic()
-            if now or started >= self._away_until:
-                try:
-                    client, run = self._connected()
-                    while (box := self._outbox()).pending:
-                        self._deliver(client, run, box)
-                except Failure as error:
-                    if not is_away(error):
-                        raise
-                    pause = max(_PAUSE_S, _PATIENCE * (time.monotonic() - started))
-                    self._away_until = time.monotonic() + pause
-                    self._note_away(error, self.pending)
-            return self.pending
+        return self._delivery.sync(now=now)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -211,8 +178,8 @@ class Tracker:
         try:
             yield
         finally:
-            messages, self._collected = self._collected, None
-            self._keep(messages)
+            collected, self._collected = self._collected, None
+            self._keep(collected)
 
     def _send(self, message: Message) -> None:
         if self._collected is None:
@@ -220,59 +187,10 @@ class Tracker:
         else:
             self._collected.append(message)
 
-    def _keep(self, messages: Sequence[Message]) -> None:
+    def _keep(self, sent: Sequence[Message]) -> None:
         with Outbox.changing(self.folder) as box:
-            box.add(messages)
+            box.add(sent)
         if self._courier is None:
             self.sync()
         else:
             self._courier.call()
-
-    def _deliver(self, client: MlflowClient, run: Run, box: Outbox) -> None:
-        """Deliver all that is owed; killed amid it, the messages are delivered again."""
-        settled: list[tuple[Message, Any]] = []
-        try:
-            for message in box.pending:
-                result = deliver(client, run, self.run_key, self.workspace, box, message)
-                settled.append((message, result))
-                box.delivered[message["id"]] = result  # a score needs the model that came before it
-        finally:
-            with Outbox.changing(self.folder) as changed:
-                changed.settle(settled)
-
-    def _outbox(self) -> Outbox:
-        return Outbox.read(self.folder)
-
-    def _connected(self) -> tuple[MlflowClient, Run]:
-        if self._client is None or self._run is None:
-            client = connect(self.workspace)
-            with exclusive(store_lock(self.workspace)):
-                self._run = self._find_or_create_run(client)
-            self._client = client
-            with Outbox.changing(self.folder) as box:
-                box.belong_to(self._run.info.run_id)
-        return self._client, self._run
-
-    def _find_or_create_run(self, client: MlflowClient) -> Run:
-        experiment = find_or_create_experiment(client, self.workspace, self.experiment).experiment_id
-        found = client.search_runs([experiment], f"tags.`{RUN_KEY}` = '{self.run_key}'", max_results=1)
-        if found:
-            run = found[0]
-            if self.running:
-                client.update_run(run.info.run_id, status="RUNNING")
-        else:
-            run = client.create_run(experiment, run_name=self.run_name, tags={RUN_KEY: self.run_key})
-        params = [Param(key, value) for key, value in self.params.items() if key not in run.data.params]
-        tags = [RunTag(key, value) for key, value in self.tags.items()]
-        for start in range(0, max(len(params), len(tags)), 100):
-            client.log_batch(run.info.run_id, params=params[start : start + 100], tags=tags[start : start + 100])
-        return client.get_run(run.info.run_id)
-
-    def _note_away(self, error: BaseException, owed: int) -> None:
-        self.failures += 1
-        log.warning(
-            "MLflow is away (%s): %d messages of run %s are kept for the next stage or `gtr sync`",
-            str(error).partition("\n")[0][:300],
-            owed,
-            self.run_name,
-        )

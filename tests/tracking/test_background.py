@@ -10,6 +10,7 @@ from gtr_core.util.files import read_json
 from gtr_core.util.locks import exclusive
 from tasks.store.store import StageStore
 from tasks.tracking.background import Courier
+from tasks.tracking.messages import Artifacts
 from tasks.tracking.outbox import Outbox
 from tests.tracking.test_tracking import client, stage, tracker
 
@@ -70,10 +71,10 @@ def test_messages_sent_together_are_kept_in_one_step(workspace: Path, store: Sta
 
 def test_a_message_that_came_in_place_of_one_being_delivered_is_still_owed(tmp_path: Path) -> None:
     with Outbox.changing(tmp_path) as box:
-        box.add([{"id": "artifacts:/a", "kind": "artifacts", "paths": ["a"], "under": ""}])
+        box.add([Artifacts(key="/a", paths=["a"], under="")])
     (delivered,) = Outbox.read(tmp_path).pending
     with Outbox.changing(tmp_path) as box:
-        box.add([{"id": "artifacts:/a", "kind": "artifacts", "paths": ["a"], "under": ""}])
+        box.add([Artifacts(key="/a", paths=["a"], under="")])
     with Outbox.changing(tmp_path) as box:
         box.settle([(delivered, None)])
     assert len(Outbox.read(tmp_path).pending) == 1
