@@ -5,16 +5,21 @@ Defaults are the paper's (PAPER.md section 2) unless a field says otherwise; the
 it changes and why.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
-from gtr_core.config.limits import choice, within
+from gtr_core.config.marks import OneOf
 from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
 from gtr_core.config.prices import PricesConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
+from gtr_core.config.section import Section
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig, SlotsConfig
 from gtr_core.util.errors import ConfigError
 
@@ -65,13 +70,13 @@ NOT_DECIDING = (
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Section):
     """One run: a method on an environment with a seed."""
 
     name: str = "experiment"
-    method: str = "turbo_kl"
-    seed: int = 1
-    iterations: int = 30
+    method: Annotated[str, OneOf(METHODS)] = "turbo_kl"
+    seed: NonNegativeInt = 1
+    iterations: PositiveInt = 30
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -91,9 +96,6 @@ class Experiment:
     prices: PricesConfig = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
-        choice("method", self.method, METHODS)
-        within("iterations", self.iterations, 1)
-        within("seed", self.seed, 0)
         if self.kl.per == "token" and self.ppo.ratio != "token":
             raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
         batches = -(-self.rollout.envs // self.rollout.batch_size)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,6 +96,11 @@ def test_an_experiment_is_frozen_and_survives_json() -> None:
     assert build(json.loads(json.dumps(to_dict(e)))) == e
     flat = flatten(to_dict(e))
     assert flat["ppo.lr"] == e.ppo.lr and flat["env.kwargs.target"] == 12 and flat["seed"] == 1
+
+
+def test_an_experiment_is_the_same_in_another_process() -> None:
+    e = load_experiment(KL)
+    assert pickle.loads(pickle.dumps(e)) == e and repr(e) == repr(pickle.loads(pickle.dumps(e)))
 
 
 def near(values: str) -> list[tuple[str, str]]:
