@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
-from gtr_core.config.marks import OneOf
+from gtr_core.config.marks import DecidesNothing, OneOf, marks, walk
 from gtr_core.config.merge import MERGE_METHODS, MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
 from gtr_core.config.prices import PricesConfig
@@ -60,13 +60,6 @@ GUIDES = {
     "turbo_sft": "sft",
     "turbo_kl": "kl",
 }  # `distill` names one of these methods
-NOT_DECIDING = (
-    "execution",
-    "retention",
-    "tracking",
-    "prices",
-    "corrector.endpoint",
-)  # how a run is run, not what comes of it
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,10 @@ class Experiment(Section):
     distill: DistillConfig = field(default_factory=DistillConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
-    retention: RetentionConfig = field(default_factory=RetentionConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    prices: PricesConfig = field(default_factory=PricesConfig)
+    execution: Annotated[ExecutionConfig, DecidesNothing] = field(default_factory=ExecutionConfig)
+    retention: Annotated[RetentionConfig, DecidesNothing] = field(default_factory=RetentionConfig)
+    tracking: Annotated[TrackingConfig, DecidesNothing] = field(default_factory=TrackingConfig)
+    prices: Annotated[PricesConfig, DecidesNothing] = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
         if self.kl.per == "token" and self.ppo.ratio != "token":
@@ -119,3 +112,7 @@ class Experiment(Section):
     def guide(self) -> str:
         """Which guidance the method has: none | kl | sft | corrector."""
         return GUIDES[self.distill.by if self.method == "distill" else self.method]
+
+
+# How a run is run, not what comes of it: the dotted keys of the fields that are marked so.
+NOT_DECIDING = tuple(key for key, kind in walk(Experiment) if DecidesNothing in marks(kind))

@@ -1,11 +1,12 @@
 """Settings of the corrector: who it is, what it is asked, and what may be spent on it."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from gtr_core.config.marks import DecidesNothing
 from gtr_core.config.section import Section
 from gtr_core.util.errors import ConfigError
 
@@ -54,4 +55,4 @@ class CorrectorConfig(Section):
     reply_tokens: PositiveInt = 400  # of a reply; ALFWorld: 600
     tool: bool = True  # let the model call the solver where the game has one; without it GTR gains little
     tool_rounds: PositiveInt = 3  # replies in one question that may call it
-    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    endpoint: Annotated[EndpointConfig, DecidesNothing] = field(default_factory=EndpointConfig)

@@ -9,6 +9,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 
+class DecidesNothing:
+    """Mark of a field that says how a run is run, not what comes of it: it enters no run's key."""
+
+
 @dataclasses.dataclass(frozen=True)
 class OneOf:
     """Mark of a text that is one of the names of a table; names written out beside the field are a `Literal`."""
