@@ -17,6 +17,6 @@ def is_well(url: str, timeout: float) -> bool:
 def _http() -> httpx.Client:
     """One client for all questions, since to make one costs fifty times what a question does.
 
-    No proxy is asked, since the servers are mostly this machine's, and no connection is kept, since servers come and go.
+    No connection is kept, since servers come and go.
     """
     return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))

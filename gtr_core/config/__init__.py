@@ -5,17 +5,22 @@ Defaults are the paper's (PAPER.md section 2) unless a field says otherwise; the
 it changes and why.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from gtr_core.config.choices import MERGE_METHODS, METHODS
 from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.config.guidance import DistillConfig, KLConfig, SFTConfig
-from gtr_core.config.limits import choice, within
+from gtr_core.config.marks import DecidesNothing, OneOf, marks, walk
 from gtr_core.config.merge import MergeConfig
 from gtr_core.config.model import LoraSettings, ModelConfig, SamplingConfig, TinyConfig, WarmStartConfig
 from gtr_core.config.prices import PricesConfig
 from gtr_core.config.record import RetentionConfig, TrackingConfig
 from gtr_core.config.rl import CriticConfig, PPOConfig
+from gtr_core.config.section import Section
 from gtr_core.config.world import EnvConfig, EvaluationConfig, ExecutionConfig, RolloutConfig, SlotsConfig
 from gtr_core.util.errors import ConfigError
 
@@ -48,23 +53,15 @@ __all__ = [
     "WarmStartConfig",
 ]
 
-NOT_DECIDING = (
-    "execution",
-    "retention",
-    "tracking",
-    "prices",
-    "corrector.endpoint",
-)  # how a run is run, not what comes of it
-
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Section):
     """One run: a method on an environment with a seed."""
 
     name: str = "experiment"
-    method: str = "turbo_kl"
-    seed: int = 1
-    iterations: int = 30
+    method: Annotated[str, OneOf(METHODS)] = "turbo_kl"
+    seed: NonNegativeInt = 1
+    iterations: PositiveInt = 30
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -78,15 +75,12 @@ class Experiment:
     distill: DistillConfig = field(default_factory=DistillConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
-    retention: RetentionConfig = field(default_factory=RetentionConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    prices: PricesConfig = field(default_factory=PricesConfig)
+    execution: Annotated[ExecutionConfig, DecidesNothing] = field(default_factory=ExecutionConfig)
+    retention: Annotated[RetentionConfig, DecidesNothing] = field(default_factory=RetentionConfig)
+    tracking: Annotated[TrackingConfig, DecidesNothing] = field(default_factory=TrackingConfig)
+    prices: Annotated[PricesConfig, DecidesNothing] = field(default_factory=PricesConfig)
 
     def __post_init__(self) -> None:
-        choice("method", self.method, tuple(METHODS))
-        within("iterations", self.iterations, 1)
-        within("seed", self.seed, 0)
         if self.kl.per == "token" and self.ppo.ratio != "token":
             raise ConfigError("kl.per=token needs ppo.ratio=token: one ratio a turn cannot carry a penalty a token.")
         batches = -(-self.rollout.envs // self.rollout.batch_size)
@@ -110,3 +104,7 @@ class Experiment:
     def guidance(self) -> str:
         """Where the code of the method's guidance is, as `choices` names it; empty for a method without one."""
         return METHODS[self.distill.by if self.method == "distill" else self.method]
+
+
+# How a run is run, not what comes of it: the dotted keys of the fields that are marked so.
+NOT_DECIDING = tuple(key for key, kind in walk(Experiment) if DecidesNothing in marks(kind))

@@ -1,13 +1,18 @@
 """Settings of the corrector: who it is, what it is asked, and what may be spent on it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated, Literal
 
-from gtr_core.config.limits import choice, within
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from gtr_core.config.marks import DecidesNothing
+from gtr_core.config.section import Section
 from gtr_core.util.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class EndpointConfig:
+class EndpointConfig(Section):
     """An OpenAI-compatible chat endpoint: where it is, how patiently it is asked, and what may be spent on it.
 
     Nothing here says what is asked, so none of it enters a stage's key. Budgets are of a run, kept over its resumes;
@@ -17,27 +22,22 @@ class EndpointConfig:
     url: str = "https://api.openai.com/v1"  # `/chat/completions` is appended
     key_env: str | None = "OPENAI_API_KEY"  # the environment variable that holds the key; null = none is wanted
     cache: str | None = None  # folder of the replies; null = `corrector` beside the stage store
-    concurrency: int = 8  # requests at once
-    timeout: float = 60.0  # seconds without a byte
-    tries: int = 5  # of one question; then its turn is skipped and counted
-    backoff: float = 1.0  # seconds before the second try, doubled for each one after it, half of it at random
-    longest_wait: float = 120.0  # seconds between tries at most; an endpoint that asks for more ends the run
-    give_up: int = 20  # questions that fail in a row before the run ends: the endpoint is away
-    budget_requests: int = 0
-    budget_tokens: int = 0  # prompt and completion
-    budget_usd: float = 0.0
-    usd_prompt: float = 0.0  # price of a million prompt tokens
-    usd_completion: float = 0.0  # price of a million completion tokens
+    concurrency: PositiveInt = 8  # requests at once
+    timeout: PositiveFloat = 60.0  # seconds without a byte
+    tries: PositiveInt = 5  # of one question; then its turn is skipped and counted
+    # Seconds before the second try, doubled for each one after it, half of it at random.
+    backoff: NonNegativeFloat = 1.0
+    longest_wait: PositiveFloat = 120.0  # seconds between tries at most; an endpoint that asks for more ends the run
+    give_up: PositiveInt = 20  # questions that fail in a row before the run ends: the endpoint is away
+    budget_requests: NonNegativeInt = 0
+    budget_tokens: NonNegativeInt = 0  # prompt and completion
+    budget_usd: NonNegativeFloat = 0.0
+    usd_prompt: NonNegativeFloat = 0.0  # price of a million prompt tokens
+    usd_completion: NonNegativeFloat = 0.0  # price of a million completion tokens
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ConfigError(f"corrector.endpoint.url='{self.url}' must begin with http:// or https://.")
-        for name in ("concurrency", "tries", "give_up"):
-            within(f"corrector.endpoint.{name}", getattr(self, name), 1)
-        for name in ("timeout", "longest_wait"):
-            within(f"corrector.endpoint.{name}", getattr(self, name), 0, open_low=True)
-        for name in ("backoff", "budget_requests", "budget_tokens", "budget_usd", "usd_prompt", "usd_completion"):
-            within(f"corrector.endpoint.{name}", getattr(self, name), 0)
         if self.budget_usd and not (self.usd_prompt or self.usd_completion):
             raise ConfigError(
                 "corrector.endpoint.budget_usd needs the prices usd_prompt and usd_completion of a million tokens."
@@ -45,19 +45,14 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True)
-class CorrectorConfig:
+class CorrectorConfig(Section):
     """Who corrects the agent's thoughts in `gtr` (PAPER.md 1.3 and 4: GPT-4o, T=0.4, at most 400 tokens)."""
 
-    kind: str = "oracle"  # oracle: solver or expert, no network | endpoint: a vision-language model behind an API
+    # oracle: solver or expert, no network; endpoint: a vision-language model behind an API.
+    kind: Literal["oracle", "endpoint"] = "oracle"
     model: str = "gpt-4o"
-    temperature: float = 0.4
-    reply_tokens: int = 400  # of a reply; ALFWorld: 600
+    temperature: NonNegativeFloat = 0.4
+    reply_tokens: PositiveInt = 400  # of a reply; ALFWorld: 600
     tool: bool = True  # let the model call the solver where the game has one; without it GTR gains little
-    tool_rounds: int = 3  # replies in one question that may call it
-    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
-
-    def __post_init__(self) -> None:
-        choice("corrector.kind", self.kind, ("oracle", "endpoint"))
-        within("corrector.temperature", self.temperature, 0)
-        within("corrector.reply_tokens", self.reply_tokens, 1)
-        within("corrector.tool_rounds", self.tool_rounds, 1)
+    tool_rounds: PositiveInt = 3  # replies in one question that may call it
+    endpoint: Annotated[EndpointConfig, DecidesNothing] = field(default_factory=EndpointConfig)

@@ -1,63 +1,49 @@
 """What a teacher says and how it counts: KL, imitation, guidance without RL."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from gtr_core.config.limits import choice, within
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from gtr_core.config.section import Section
 from gtr_core.util.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class KLConfig:
+class KLConfig(Section):
     """KL between agent and teacher at the tokens that the agent sampled (PAPER.md 1.6, figure 9 in 5.5)."""
 
-    beta: float = 1.0
-    estimator: str = "clip"  # clip | k1 | abs | k3, from the sampled tokens | reverse | forward, over the vocabulary
-    cap: float = 10.0  # most a token counts, nats
-    scope: str = "thought"  # thought | action | all
-    site: str = "advantage"  # advantage | reward | returns_after_gae
-    per: str = (
-        "turn"  # turn: mean over the span (PAPER.md eq. 6) | token: each token carries its own (needs ppo.ratio=token)
-    )
-    invalid: float | None = (
-        0.0  # penalty of an invalid answer: a constant (the released code's is 100, PAPER.md 6.1.8) | null: its own KL
-    )
+    beta: NonNegativeFloat = 1.0
+    # clip, k1, abs, k3: from the sampled tokens; reverse, forward: over the vocabulary.
+    estimator: Literal["clip", "k1", "abs", "k3", "reverse", "forward"] = "clip"
+    cap: PositiveFloat = 10.0  # most a token counts, nats
+    scope: Literal["thought", "action", "all"] = "thought"
+    site: Literal["advantage", "reward", "returns_after_gae"] = "advantage"
+    # turn: mean over the span (PAPER.md eq. 6); token: each token carries its own (needs ppo.ratio=token).
+    per: Literal["turn", "token"] = "turn"
+    # Penalty of an invalid answer: a constant (the released code's is 100, PAPER.md 6.1.8); null: its own KL.
+    invalid: NonNegativeFloat | None = 0.0
 
     def __post_init__(self) -> None:
-        choice("kl.estimator", self.estimator, ("clip", "k1", "abs", "k3", "reverse", "forward"))
-        choice("kl.scope", self.scope, ("thought", "action", "all"))
-        choice("kl.site", self.site, ("advantage", "reward", "returns_after_gae"))
-        choice("kl.per", self.per, ("turn", "token"))
-        within("kl.beta", self.beta, 0)
-        within("kl.cap", self.cap, 0, open_low=True)
-        if self.invalid is not None:
-            within("kl.invalid", self.invalid, 0)
         if self.per == "token" and self.site != "advantage":
             raise ConfigError(f"kl.per=token works at kl.site=advantage only, not at '{self.site}'.")
 
 
 @dataclass(frozen=True)
-class SFTConfig:
+class SFTConfig(Section):
     """Imitation of thoughts with a DAgger buffer, the teacher's or a corrector's (PAPER.md 1.3 and 1.5)."""
 
-    weight: float = 1.0
-    window: int = 0  # iterations the buffer spans; 0 = all
-    capacity: int = 0  # lessons the buffer keeps, each of the window as likely as another; 0 = all
-    temperature: float = 0.2  # the teacher's first try
-    heat: float = 1.1  # factor a retry
+    weight: NonNegativeFloat = 1.0
+    window: NonNegativeInt = 0  # iterations the buffer spans; 0 = all
+    capacity: NonNegativeInt = 0  # lessons the buffer keeps, each of the window as likely as another; 0 = all
+    temperature: PositiveFloat = 0.2  # the teacher's first try
+    heat: Annotated[float, Field(ge=1)] = 1.1  # factor a retry
     max_temperature: float = 0.9
-    tries: int = 4  # then the turn is skipped and counted
-
-    def __post_init__(self) -> None:
-        within("sft.weight", self.weight, 0)
-        within("sft.window", self.window, 0)
-        within("sft.capacity", self.capacity, 0)
-        within("sft.temperature", self.temperature, 0, open_low=True)
-        within("sft.heat", self.heat, 1)
-        within("sft.tries", self.tries, 1)
+    tries: PositiveInt = 4  # then the turn is skipped and counted
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistillConfig(Section):
     """Guidance without RL: the guidance of another method is all that the update follows, no reward plays a part.
 
     `gtr`, `turbo_sft`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
@@ -66,7 +52,4 @@ class DistillConfig:
     it is the agent: `turbo_kl` then has nothing to follow, and serves runs forked from ones that learned otherwise.
     """
 
-    by: str = "gtr"  # gtr | turbo_sft | turbo_kl
-
-    def __post_init__(self) -> None:
-        choice("distill.by", self.by, ("gtr", "turbo_sft", "turbo_kl"))
+    by: Literal["gtr", "turbo_sft", "turbo_kl"] = "gtr"

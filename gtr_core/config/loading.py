@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
 from gtr_core.config import ConfigError, Experiment
+from gtr_core.config.marks import bare, is_section, kinds, walk
+from gtr_core.config.mistakes import refusal
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -39,9 +41,7 @@ def build(values: DictConfig | dict[str, Any]) -> Experiment:
     try:
         return cast(Experiment, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), plain)))
     except OmegaConfBaseException as error:
-        message = str(error).splitlines()[0]
-        where = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
-        raise ConfigError(f"{where}{message}.") from error
+        raise _refusal(plain, error) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -113,8 +113,19 @@ def _parse(override: str) -> DictConfig:
         raise ConfigError(f"'{override}' is not an override: {' '.join(str(error).split())}.") from error
 
 
+def _refusal(values: DictConfig, error: OmegaConfBaseException) -> ConfigError:
+    """The sentence on a value that is of the wrong type, or on an interpolation that leads nowhere."""
+    key = str(error.full_key or "")
+    if type(error) is ValidationError:
+        value = OmegaConf.select(values, key)
+        said = refusal(key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+        if said:
+            return said
+    return ConfigError(f"{key}: {str(error).splitlines()[0].rstrip('.')}.".removeprefix(": "))
+
+
 def _check_keys(values: Any, schema: type, prefix: str) -> None:
-    fields = {f.name: f.type for f in dataclasses.fields(schema)}
+    fields = kinds(schema)
     if not isinstance(values, dict):
         raise ConfigError(
             f"{prefix.rstrip('.')} holds several values: set one of {', '.join(prefix + k for k in fields)}."
@@ -122,17 +133,8 @@ def _check_keys(values: Any, schema: type, prefix: str) -> None:
     for key, value in values.items():
         if key not in fields:
             near = difflib.get_close_matches(str(key), list(fields), n=1, cutoff=0.5)
-            deeper = [p for p in _paths(Experiment) if p.rsplit(".", 1)[-1] == key]
+            deeper = [path for path, _ in walk(Experiment) if path.rsplit(".", 1)[-1] == key]
             hint = (deeper or [prefix + n for n in near] or [prefix + ", ".join(fields)])[0]
             raise ConfigError(f"There is no config key '{prefix}{key}': did you mean '{hint}'?")
-        if dataclasses.is_dataclass(fields[key]):
-            _check_keys(value, cast(type, fields[key]), f"{prefix}{key}.")
-
-
-def _paths(schema: type, prefix: str = "") -> list[str]:
-    paths = []
-    for f in dataclasses.fields(schema):
-        paths.append(f"{prefix}{f.name}")
-        if dataclasses.is_dataclass(f.type):
-            paths += _paths(cast(type, f.type), f"{prefix}{f.name}.")
-    return paths
+        if is_section(fields[key]):
+            _check_keys(value, bare(fields[key]), f"{prefix}{key}.")

@@ -1,19 +1,17 @@
 """What computing and asking cost: the only money in the configuration that decides no result."""
 
-from dataclasses import dataclass
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
 
-from gtr_core.config.limits import within
+from gtr_core.config.section import Section
 
 
 @dataclass(frozen=True)
-class PricesConfig:
+class PricesConfig(Section):
     """US dollars, by default those of the paper's cost table (PAPER.md 5.3). None of it enters a stage's key."""
 
-    usd_per_gpu_hour: float = 1.29  # $114.81 for 89 h, $216.72 for 168 h, $100.62 for 78 h of one GPU
-    usd_per_cpu_hour: float = 0.05  # a rented core; the paper has no such machine
-    usd_per_million_tokens: float = 4.375  # GPT-4o, asked and answered together: $307.78 for 70.35 M
-    teacher_gpus: float = 1.0  # what a merged teacher occupies beside the agent in the paper, for the whole run
-
-    def __post_init__(self) -> None:
-        for name in ("usd_per_gpu_hour", "usd_per_cpu_hour", "usd_per_million_tokens", "teacher_gpus"):
-            within(f"prices.{name}", getattr(self, name), 0)
+    usd_per_gpu_hour: NonNegativeFloat = 1.29  # $114.81 for 89 h, $216.72 for 168 h, $100.62 for 78 h of one GPU
+    usd_per_cpu_hour: NonNegativeFloat = 0.05  # a rented core; the paper has no such machine
+    usd_per_million_tokens: NonNegativeFloat = 4.375  # GPT-4o, asked and answered together: $307.78 for 70.35 M
+    # What a merged teacher occupies beside the agent in the paper, for the whole run.
+    teacher_gpus: NonNegativeFloat = 1.0

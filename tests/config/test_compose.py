@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from gtr_core.config import METHODS, ConfigError, Experiment
+from gtr_core.config import METHODS, NOT_DECIDING, ConfigError, Experiment
 from gtr_core.config.loading import build, flatten, load_experiment, read_yaml, to_dict
 from gtr_core.envs import make
 from gtr_core.envs.alfworld.generate import generate
@@ -96,6 +97,15 @@ def test_an_experiment_is_frozen_and_survives_json() -> None:
     assert build(json.loads(json.dumps(to_dict(e)))) == e
     flat = flatten(to_dict(e))
     assert flat["ppo.lr"] == e.ppo.lr and flat["env.kwargs.target"] == 12 and flat["seed"] == 1
+
+
+def test_an_experiment_is_the_same_in_another_process() -> None:
+    e = load_experiment(KL)
+    assert pickle.loads(pickle.dumps(e)) == e and repr(e) == repr(pickle.loads(pickle.dumps(e)))
+
+
+def test_what_decides_nothing_is_marked_on_its_field() -> None:
+    assert set(NOT_DECIDING) == {"execution", "retention", "tracking", "prices", "corrector.endpoint"}
 
 
 def near(values: str) -> list[tuple[str, str]]:

@@ -1,11 +1,14 @@
 """What a configuration cannot be: wrong types, values out of range, files that are none."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from gtr_core.config import ConfigError
-from gtr_core.config.loading import load_experiment
+from gtr_core.config import ConfigError, Experiment, KLConfig, LoraSettings, RolloutConfig, SlotsConfig
+from gtr_core.config.loading import flatten, load_experiment, to_dict
 from tests.config.made import KL, small, written
 
 
@@ -87,6 +90,76 @@ def test_a_value_out_of_range_is_refused_by_its_key_and_range(override: str) -> 
     key = override.split("=", maxsplit=1)[0]
     said = refusal(KL, override)
     assert said.startswith(f"{key}=") and "out of range" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=one", "seed='one' is of the wrong type: it must be a whole number."),
+        ("seed=1.5", "seed=1.5 is of the wrong type: it must be a whole number."),
+        ("ppo.lr=", "ppo.lr=null is of the wrong type: it must be a number."),
+        ("merge.normalize=perhaps", "merge.normalize='perhaps' is of the wrong type: it must be true or false."),
+        ("kl.invalid=none", "kl.invalid='none' is of the wrong type: it must be a number, or null."),
+        ("env.kwargs=3", "env.kwargs=3 is of the wrong type: it must be a mapping of keys to values."),
+        ("merge.explicit=3", "merge.explicit=3 is of the wrong type: it must be a list."),
+        ("merge.explicit=[x]", "merge.explicit[0]='x' is of the wrong type: it must be a number."),
+        ("merge.explicit=[1,-1]", "merge.explicit[1]=-1.0 is out of range: it must be at least 0."),
+        ("merge.density=2", "merge.density=2.0 is out of range: it must be above 0 and at most 1."),
+        ("rollout.envs=0", "rollout.envs=0 is out of range: it must be at least 1."),
+        ("kl.invalid=-1", "kl.invalid=-1.0 is out of range: it must be at least 0."),
+        ("ppo.adam_beta2=nan", "ppo.adam_beta2=nan is out of range: it must be a finite number."),
+        ("ppo.lr_final=1", "ppo.lr_final=1.0 is out of range: it must be at most ppo.lr=0.0002."),
+        ("warm_start.stop_at=601", "warm_start.stop_at=601 is out of range: it must be at most warm_start.steps=600."),
+        ("kl.scope=null", "kl.scope=null is not known: choose one of thought, action, all."),
+        ("retention.keep=lats", "retention.keep='lats' is not known: did you mean 'last'?"),
+        ("model.device=metal", "model.device='metal' is not known: choose one of auto, cpu, cuda, cuda:0."),
+        ("kl.scope=${oops}", "kl.scope: Interpolation key 'oops' not found."),
+    ],
+)
+def test_a_refusal_names_key_and_value_and_what_it_could_be(override: str, said: str) -> None:
+    assert refusal(KL, override) == said
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("name=3", "3"),
+        ("name=${method}", "turbo_kl"),
+        ("seed='7'", 7),
+        ("iterations=${seed}", 1),
+        ("ppo.lr=1", 1.0),
+        ("ppo.lr='1e-3'", 0.001),
+        ("merge.normalize=off", False),
+        ("merge.normalize=1", True),
+        ("kl.invalid=null", None),
+        ("model.device=cuda:3", "cuda:3"),
+    ],
+)
+def test_a_value_written_otherwise_is_read_as_its_fields_type(override: str, value: object) -> None:
+    key = override.split("=", maxsplit=1)[0]
+    found = flatten(to_dict(load_experiment(KL, [override])))[key]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: KLConfig(cap=0), "kl.cap=0 is out of range: it must be above 0."),
+        (lambda: RolloutConfig(64, 0, 64), "rollout.turns=0 is out of range: it must be at least 1."),
+        (lambda: LoraSettings(rank=True), "model.lora.rank=true is of the wrong type: it must be a whole number."),
+        (lambda: replace(SlotsConfig(), gpu=-1), "execution.slots.gpu=-1 is out of range: it must be at least 0."),
+        (lambda: Experiment(method="pp"), "method='pp' is not known: did you mean 'ppo'?"),
+    ],
+)
+def test_a_section_made_in_code_refuses_as_a_file_does(wrong: Callable[[], object], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wrong()
+    assert str(caught.value) == said
+
+
+def test_a_field_that_no_section_has_is_a_bug_and_not_ignored() -> None:
+    with pytest.raises(ValidationError, match="Unexpected keyword"):
+        RolloutConfig(turn=3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("override", ["ppo.lr=inf", "ppo.value_clip=-1", "ppo.max_grad_norm=-1", "model.device=cudaa"])
