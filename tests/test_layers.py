@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.import_graph import circles, imports, rooms
+
 ROOT = Path(__file__).resolve().parents[1]
 FORBIDDEN = {
     "gtr_core": {"tasks", "flows", "prefect", "mlflow"},
@@ -45,6 +47,39 @@ def name_of(function: ast.expr) -> str:
 
 def calls(module: ast.Module) -> Iterator[ast.Call]:
     return (node for node in ast.walk(module) if isinstance(node, ast.Call))
+
+
+TOWER = ("tasks.store", "tasks.execution", "tasks.stages", "tasks.tracking")  # each may import those before it
+
+
+def test_there_are_no_circles_of_modules_and_none_of_rooms() -> None:
+    """`python benchmarks/import_graph.py` prints the graph's figures."""
+    graph = imports(ROOT)
+    assert circles(graph) == []
+    assert circles(rooms(graph)) == []
+
+
+def test_tasks_is_a_tower() -> None:
+    between = rooms(imports(ROOT))
+    for height, room in enumerate(TOWER):
+        assert {target for target in between[room] if target.startswith("tasks")} <= set(TOWER[:height]), room
+
+
+def test_flows_has_about_eleven_rooms_and_few_arrows_between_them() -> None:
+    between = {room: targets for room, targets in rooms(imports(ROOT)).items() if room.startswith("flows.")}
+    assert len(between) <= 12
+    assert sum(target.startswith("flows.") for targets in between.values() for target in targets) <= 40
+
+
+def test_the_core_has_no_loose_files() -> None:
+    assert [path.name for path in (ROOT / "gtr_core").glob("*.py")] == ["__init__.py"]
+
+
+@every_source
+def test_a_function_has_70_lines_at_most(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 70, node.name
 
 
 def test_there_is_something_to_check() -> None:

@@ -1,7 +1,7 @@
 """Settings of the corrector: who it is, what it is asked, and what may be spent on it."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,8 @@ class EndpointConfig(Section):
     Nothing here says what is asked, so none of it enters a stage's key. Budgets are of a run, kept over its resumes;
     0 = no limit.
     """
+
+    PLACE: ClassVar[str] = "corrector.endpoint."
 
     url: str = "https://api.openai.com/v1"  # `/chat/completions` is appended
     key_env: str | None = "OPENAI_API_KEY"  # the environment variable that holds the key; null = none is wanted
@@ -47,6 +49,8 @@ class EndpointConfig(Section):
 @dataclass(frozen=True)
 class CorrectorConfig(Section):
     """Who corrects the agent's thoughts in `gtr` (PAPER.md 1.3 and 4: GPT-4o, T=0.4, at most 400 tokens)."""
+
+    PLACE: ClassVar[str] = "corrector."
 
     # oracle: solver or expert, no network; endpoint: a vision-language model behind an API.
     kind: Literal["oracle", "endpoint"] = "oracle"

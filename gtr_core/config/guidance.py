@@ -1,6 +1,6 @@
 """What a teacher says and how it counts: KL, imitation, guidance without RL."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,8 @@ from gtr_core.util.errors import ConfigError
 @dataclass(frozen=True)
 class KLConfig(Section):
     """KL between agent and teacher at the tokens that the agent sampled (PAPER.md 1.6, figure 9 in 5.5)."""
+
+    PLACE: ClassVar[str] = "kl."
 
     beta: NonNegativeFloat = 1.0
     # clip, k1, abs, k3: from the sampled tokens; reverse, forward: over the vocabulary.
@@ -33,6 +35,8 @@ class KLConfig(Section):
 class SFTConfig(Section):
     """Imitation of thoughts with a DAgger buffer, the teacher's or a corrector's (PAPER.md 1.3 and 1.5)."""
 
+    PLACE: ClassVar[str] = "sft."
+
     weight: NonNegativeFloat = 1.0
     window: NonNegativeInt = 0  # iterations the buffer spans; 0 = all
     capacity: NonNegativeInt = 0  # lessons the buffer keeps, each of the window as likely as another; 0 = all
@@ -51,5 +55,7 @@ class DistillConfig(Section):
     each token's reverse KL. A teacher merged from checkpoints knows no more than they do, and before the first change
     it is the agent: `turbo_kl` then has nothing to follow, and serves runs forked from ones that learned otherwise.
     """
+
+    PLACE: ClassVar[str] = "distill."
 
     by: Literal["gtr", "turbo_sft", "turbo_kl"] = "gtr"

@@ -118,7 +118,7 @@ def _refusal(values: DictConfig, error: OmegaConfBaseException) -> ConfigError:
     key = str(error.full_key or "")
     if type(error) is ValidationError:
         value = OmegaConf.select(values, key)
-        said = refusal(key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+        said = refusal(Experiment, key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
         if said:
             return said
     return ConfigError(f"{key}: {str(error).splitlines()[0].rstrip('.')}.".removeprefix(": "))

@@ -1,7 +1,7 @@
 """How checkpoints become a teacher."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -19,6 +19,8 @@ class MergeConfig(Section):
     `mode=incremental` merges the last teacher with the newest checkpoint alone. It needs no buffer of checkpoints, and
     its teacher is another one than the paper's (invariant 12), except for `linear` at lam 1.
     """
+
+    PLACE: ClassVar[str] = "merge."
 
     method: Annotated[str, OneOf(MERGE_METHODS)] = "ties"
     # Share of entries kept: ties, breadcrumbs by size; dare_*, della at random.

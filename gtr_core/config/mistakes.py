@@ -24,19 +24,17 @@ def refusal_of(section: type, error: ValidationError) -> ConfigError | None:
     if found["type"].startswith("unexpected"):
         return None
     name = names[name] if isinstance(name, int) else name  # an argument without a name has its number
-    key = _prefix(section) + name + "".join(f"[{place}]" for place in places)
-    return refusal(key, found["input"])
+    return refusal(section, name + "".join(f"[{place}]" for place in places), found["input"])
 
 
-def refusal(key: str, value: Any) -> ConfigError | None:
-    """Why a value of the wrong type or out of its range cannot stand at `key`; None where there is no such key."""
-    from gtr_core.config import Experiment
-
+def refusal(section: type, key: str, value: Any) -> ConfigError | None:
+    """Why a value of the wrong type or out of its range cannot stand at a section's `key`; None for no such key."""
     whole = re.sub(r"\[\d+\]$", "", key)
-    kind = dict(walk(Experiment)).get(whole)
+    kind = dict(walk(section)).get(whole)
     if kind is None:
         return None
     kind = kind if whole == key else get_args(bare(kind))[0]  # of a list, what it holds
+    key = f"{getattr(section, 'PLACE', '')}{key}"
     names = _names(kind)
     if names:
         near = difflib.get_close_matches(str(value), names, n=1)
@@ -45,13 +43,6 @@ def refusal(key: str, value: Any) -> ConfigError | None:
     if (type(value), bare(kind)) in ((int, int), (int, float), (float, float)):
         return ConfigError(f"{key}={_shown(value)} is out of range: it must be {_range(kind)}.")
     return ConfigError(f"{key}={_shown(value)} is of the wrong type: it must be {_noun(kind)}.")
-
-
-def _prefix(section: type) -> str:
-    """Where the section stands in an experiment."""
-    from gtr_core.config import Experiment
-
-    return next((f"{key}." for key, kind in walk(Experiment) if bare(kind) is section), "")
 
 
 def _names(kind: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """What the agent is: the model, how its answers are drawn, and its supervised start."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,8 @@ DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 @dataclass(frozen=True)
 class TinyConfig(Section):
     """The shape of the embedded Qwen2.5-VL (0.93 M parameters)."""
+
+    PLACE: ClassVar[str] = "model.tiny."
 
     hidden: int = 128
     layers: int = 3
@@ -37,6 +39,8 @@ class LoraSettings(Section):
     of a policy to itself is not 1 (PAPER.md 6.1.9).
     """
 
+    PLACE: ClassVar[str] = "model.lora."
+
     rank: PositiveInt = 128
     alpha: PositiveFloat = 256.0
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
@@ -46,6 +50,8 @@ class LoraSettings(Section):
 @dataclass(frozen=True)
 class ModelConfig(Section):
     """The vision-language model: `source` is `tiny`, a directory or a hub id; `train` is what RL updates."""
+
+    PLACE: ClassVar[str] = "model."
 
     source: str = "tiny"
     # language: all linear weights of the language model; embeddings and norms stay.
@@ -70,6 +76,8 @@ class ModelConfig(Section):
 class SamplingConfig(Section):
     """How the agent's answers are drawn (PAPER.md section 2: T=0.2, top-k 5, repetition penalty 1.2)."""
 
+    PLACE: ClassVar[str] = "sampling."
+
     temperature: PositiveFloat = 0.2
     # 0 = all; a sampler's filter only, log-probs are those of the unfiltered distribution at temperature.
     top_k: NonNegativeInt = 0
@@ -80,6 +88,8 @@ class SamplingConfig(Section):
 @dataclass(frozen=True)
 class WarmStartConfig(Section):
     """Supervised start on demonstrations of the solver; `stop_at` of a `steps`-long schedule sets its strength."""
+
+    PLACE: ClassVar[str] = "warm_start."
 
     steps: NonNegativeInt = 0  # length of the learning-rate schedule; 0 = the given model is the start
     stop_at: NonNegativeInt = 0  # optimiser steps taken

@@ -1,5 +1,7 @@
 """What computing and asking cost: the only money in the configuration that decides no result."""
 
+from typing import ClassVar
+
 from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
@@ -9,6 +11,8 @@ from gtr_core.config.section import Section
 @dataclass(frozen=True)
 class PricesConfig(Section):
     """US dollars, by default those of the paper's cost table (PAPER.md 5.3). None of it enters a stage's key."""
+
+    PLACE: ClassVar[str] = "prices."
 
     usd_per_gpu_hour: NonNegativeFloat = 1.29  # $114.81 for 89 h, $216.72 for 168 h, $100.62 for 78 h of one GPU
     usd_per_cpu_hour: NonNegativeFloat = 0.05  # a rented core; the paper has no such machine

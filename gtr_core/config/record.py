@@ -1,6 +1,6 @@
 """What a run leaves behind: which checkpoints stay, and what else is told of its episodes."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -20,6 +20,8 @@ class RetentionConfig(Section):
     unfinished run needs.
     """
 
+    PLACE: ClassVar[str] = "retention."
+
     # last: n iterations; every: each n-th one; best: n by validation success, of each kind.
     keep: Annotated[str, OneOf(KEEP)] = "all"
     n: PositiveInt = 1  # of `last`, `every`, `best`
@@ -32,6 +34,8 @@ class RetentionConfig(Section):
 @dataclass(frozen=True)
 class TrackingConfig(Section):
     """What MLflow gets of the episodes of every evaluation. None of it enters a stage's key."""
+
+    PLACE: ClassVar[str] = "tracking."
 
     episodes: NonNegativeInt = 4  # of each policy, on an HTML page and in a table; 0 for none
     traces: bool = False  # the same episodes as MLflow traces, a span a turn

@@ -1,6 +1,6 @@
 """The RL update: PPO and its critic."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -20,6 +20,8 @@ class CriticConfig(Section):
     drift away from what older rollouts taught.
     """
 
+    PLACE: ClassVar[str] = "critic."
+
     kind: Literal["head", "probe"] = "head"
     hidden: int = 256  # width of the `probe`
     lr: float = 1e-3  # of the `probe`'s refit
@@ -31,6 +33,8 @@ class CriticConfig(Section):
 @dataclass(frozen=True)
 class PPOConfig(Section):
     """PPO (PAPER.md 1.2 and section 2)."""
+
+    PLACE: ClassVar[str] = "ppo."
 
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.9
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.95

@@ -1,6 +1,6 @@
 """What every section of the configuration is: frozen, of strict types, and clear about what it refuses."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,8 @@ class Section:
     Raises:
         ConfigError: a value that its field cannot take, in one sentence.
     """
+
+    PLACE: ClassVar[str] = ""  # of the section in an experiment, `model.lora.`: sentences name whole keys
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

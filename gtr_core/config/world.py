@@ -1,7 +1,7 @@
 """What is played: the environment, the rollouts, the evaluation, and how it all runs on a machine."""
 
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,8 @@ class EnvConfig(Section):
     with few deals learns them by heart, and learns the skill from neighbouring tasks.
     """
 
+    PLACE: ClassVar[str] = "env."
+
     id: str = "gtr/Points24-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     practice: list[dict[str, Any]] = field(default_factory=lambda: [{}])
@@ -31,6 +33,8 @@ class EnvConfig(Section):
 class RolloutConfig(Section):
     """`envs` environments played side by side for `turns` turns: envs x turns samples an iteration."""
 
+    PLACE: ClassVar[str] = "rollout."
+
     envs: PositiveInt = 64
     turns: PositiveInt = 16
     batch_size: PositiveInt = 64  # answers generated or scored at once
@@ -39,6 +43,8 @@ class RolloutConfig(Section):
 @dataclass(frozen=True)
 class EvaluationConfig(Section):
     """Fixed episodes: `valid` for the curves and for choosing, `test` (held out by multiset) for the final table."""
+
+    PLACE: ClassVar[str] = "evaluation."
 
     every: PositiveInt = 1  # iterations between evaluations on the validation episodes
     controls: bool = True  # on the validation episodes too: the start, and each time the plain mean of the checkpoints
@@ -54,6 +60,8 @@ class SlotsConfig(Section):
     A stage on a GPU needs a limit; one on the CPU obeys it where there is one. More GPU slots than devices share them.
     """
 
+    PLACE: ClassVar[str] = "execution.slots."
+
     gpu: NonNegativeInt = 0
     cpu: NonNegativeInt = 0
     folder: str = ""  # of the locks; "" = slots/ in the workspace, one for all workspaces makes it the machine's limit
@@ -62,6 +70,8 @@ class SlotsConfig(Section):
 @dataclass(frozen=True)
 class ExecutionConfig(Section):
     """How stages run on this machine; none of it enters a stage's key but how many processes train an update."""
+
+    PLACE: ClassVar[str] = "execution."
 
     threads: PositiveInt = 1  # torch threads a process; a tiny model is fastest with one
     # Processes that play a rollout's games; 0 = none: slow engines gain, fast ones lose.

@@ -63,12 +63,3 @@ class Optimiser:
             found = {k.split("#")[1]: v for k, v in tensors.items() if k.split("#")[0] == name}
             if found:
                 self.adam.state[p] = {k: v.clone() if k == "step" else like(v, p) for k, v in found.items()}
-
-
-def optimiser_of(parameters: Mapping[str, Tensor], config: PPOConfig, ranks: Ranks) -> Optimiser:
-    """The optimiser as `ranks` share it."""
-    if not ranks.zero:
-        return Optimiser(parameters, config, ranks)
-    from gtr_core.rl.zero import ZeroOptimiser  # with the extra `deepspeed`
-
-    return ZeroOptimiser(parameters, config, ranks)

@@ -1,6 +1,6 @@
 """The RL update: epochs of PPO over one rollout, with lessons beside it where the method imitates (PAPER.md 1.7)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -11,7 +11,7 @@ from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
 from gtr_core.config import PPOConfig
 from gtr_core.rl.advantages import Targets, targets
-from gtr_core.rl.optimiser import optimiser_of
+from gtr_core.rl.optimiser import Optimiser
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
 from gtr_core.rl.terms import Terms
@@ -63,7 +63,7 @@ class Trainer:
         self.ranks = ranks
         own = {f"critic.{n}": p for n, p in critic.named_parameters()} if joint_critic else {}
         self.parameters: dict[str, Tensor] = {**policy.trainable, **own}
-        self.optimiser = optimiser_of(self.parameters, config, ranks)
+        self.optimiser = _optimiser(self.parameters, config, ranks)
 
     def update(
         self, rollout: Rollout, guidance: Terms, lr: float, shuffle: torch.Generator
@@ -208,6 +208,15 @@ class _Share:
     ratio_error: float  # largest |ratio - 1|
     ratio_max: float
     statistics: Statistics
+
+
+def _optimiser(parameters: Mapping[str, Tensor], config: PPOConfig, ranks: Ranks) -> Optimiser:
+    """The optimiser as `ranks` share it."""
+    if not ranks.zero:
+        return Optimiser(parameters, config, ranks)
+    from gtr_core.rl.zero import ZeroOptimiser  # with the extra `deepspeed`
+
+    return ZeroOptimiser(parameters, config, ranks)
 
 
 def taught_tokens(lesson: Lesson) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gtr_core.envs.alfworld.engine import TextState
+from gtr_core.envs.alfworld.engine.protocol import TextState
 from gtr_core.envs.drawing.glyphs import Picture
 from gtr_core.envs.drawing.reference import SIDE
 from gtr_core.util.errors import UserError

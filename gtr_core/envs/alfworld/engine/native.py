@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gtr_core.envs.alfworld.engine import TextState
 from gtr_core.envs.alfworld.engine.game import Game, Move, load_game
 from gtr_core.envs.alfworld.engine.pddl import Atom
+from gtr_core.envs.alfworld.engine.protocol import TextState
 
 
 class NativeEngine:

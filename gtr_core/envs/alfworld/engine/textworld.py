@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gtr_core.envs.alfworld.engine import TextState
+from gtr_core.envs.alfworld.engine.protocol import TextState
 from gtr_core.util.errors import UserError
 
 
