@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import save_file
 
 from gtr_core.config import MergeConfig
-from gtr_core.merge import METHODS, Shards, merge_directories, merge_state_dicts, sma
+from gtr_core.config.choices import MERGE_METHODS, load
+from gtr_core.merge import Shards, merge_directories, merge_state_dicts, sma
 from gtr_core.seeding.streams import torch_generator
 
 ENTRIES, DENSITY, MEMBERS = 4_400_000, 0.8, 8
@@ -56,8 +57,11 @@ def thresholds() -> None:
 def methods() -> None:
     taus = [torch.randn(SHAPE, generator=torch_generator("benchmark", i)) for i in range(MEMBERS)]
     took = {
-        name: seconds(partial(method, taus, sma(MEMBERS), MergeConfig(method=name), partial(torch_generator, "draw")))
-        for name, method in METHODS.items()
+        name: seconds(
+            partial(load(found.merge), taus, sma(MEMBERS), MergeConfig(method=name), partial(torch_generator, "draw"))
+        )
+        for name, found in MERGE_METHODS.items()
+        if not found.select
     }
     print(f"one tensor of {SHAPE[0]}x{SHAPE[1]}, {MEMBERS} checkpoints")
     for name, each in took.items():

@@ -48,5 +48,6 @@ def _member(manifest: Mapping[str, Any], by_key: Mapping[str, Mapping[str, Any]]
         facts = f"{metrics['rollout/episodes']:.0f} episodes, success {metrics['rollout/success_rate']:.3f}"
         return Member(f"rollout {iteration}", where, facts)
     teacher = by_key.get(inputs.get("teacher", ""))
-    told = f"by teacher {teacher['iteration']}" if teacher else f"by {manifest['config']['guide']}"
+    config = manifest["config"]  # of an older version it has `guide`: kl, sft, corrector
+    told = f"by teacher {teacher['iteration']}" if teacher else f"by {config.get('guide') or config['guidance']}"
     return Member(f"{stage} {iteration}", where, told)

@@ -9,12 +9,14 @@ from gtr_core.config import METHODS, Experiment
 from gtr_core.config.loading import build
 from gtr_core.envs import environments
 from gtr_core.envs.alfworld.generate import generate
+from tasks.execution.compute import find_or_compute
 from tasks.stages.evaluate import Evaluation, evaluate
 from tasks.stages.guide import guide
 from tasks.stages.merge import merge
 from tasks.stages.rollout import rollout
 from tasks.stages.update import update
 from tasks.stages.warm_start import warm_start
+from tasks.store.results import Guided, Merged, Played, Updated
 from tasks.store.store import StageStore
 
 pytestmark = pytest.mark.long
@@ -60,17 +62,21 @@ def experiment(method: str, env: str) -> Experiment:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_on_every_environment(store: StageStore, env: str, method: str) -> None:
     settings = experiment(method, env)
-    start = warm_start(store, settings)
-    agent = teacher = None
-    rollouts, guides, updates = [], [], []
+    start = find_or_compute(store, warm_start(settings))
+    agent: Updated | None = None
+    teacher: Merged | None = None
+    rollouts: list[Played] = []
+    guides: list[Guided] = []
+    updates: list[Updated] = []
     for k in (1, 2):
-        rollouts.append(rollout(store, settings, k, start, agent))
-        if settings.guide != "none":
-            guides.append(guide(store, settings, k, start, rollouts[-1], teacher))
-        agent = update(store, settings, k, start, agent, rollouts, guides, updates)
+        rollouts.append(find_or_compute(store, rollout(settings, k, start, agent)))
+        if settings.guidance:
+            guides.append(find_or_compute(store, guide(settings, k, start, rollouts[-1], agent, teacher)))
+        agent = find_or_compute(store, update(settings, k, start, agent, rollouts, guides, updates))
         updates.append(agent)
-        teacher = merge(store, settings, k, start, updates)
+        teacher = find_or_compute(store, merge(settings, k, start, updates))
         assert agent.metrics["ppo/ratio_start_error"] < 1e-3
         assert agent.metrics["ppo/grad_norm"] > 0 or method == "distill", "before a merge its teacher is itself"
-    figures = evaluate(store, start, Evaluation(settings, 2, "teacher", teacher, "valid")).metrics
+    evaluation = Evaluation(settings, 2, "teacher", teacher, "valid")
+    figures = find_or_compute(store, evaluate(start, evaluation)).metrics
     assert 0 <= figures["teacher/success_rate"] <= 1

@@ -7,12 +7,14 @@ import torch
 
 from gtr_core.agent.checkpoint import read_weights
 from gtr_core.config.loading import build
+from tasks.execution.compute import find_or_compute
 from tasks.stages.evaluate import Evaluation, evaluate
 from tasks.stages.guide import guide
 from tasks.stages.merge import merge
 from tasks.stages.rollout import rollout
 from tasks.stages.update import update
 from tasks.stages.warm_start import warm_start
+from tasks.store.results import Guided, Merged, Played, Updated
 from tasks.store.store import StageStore
 from tests.agent.families import FAMILIES, family_directory
 
@@ -41,20 +43,25 @@ def test_two_iterations_from_a_supervised_start_of_adapters(family: str, tmp_pat
         }
     )
     store = StageStore(tmp_path)
-    start = warm_start(store, experiment)
+    start = find_or_compute(store, warm_start(experiment))
     assert start.metrics["warm_start/demonstrations"] == 4
-    agent = teacher = None
-    rollouts, guides, updates = [], [], []
+    agent: Updated | None = None
+    teacher: Merged | None = None
+    rollouts: list[Played] = []
+    guides: list[Guided] = []
+    updates: list[Updated] = []
     for k in (1, 2):
-        rollouts.append(rollout(store, experiment, k, start, agent))
-        guides.append(guide(store, experiment, k, start, rollouts[-1], teacher))
-        agent = update(store, experiment, k, start, agent, rollouts, guides[-1:], updates)
+        rollouts.append(find_or_compute(store, rollout(experiment, k, start, agent)))
+        guides.append(find_or_compute(store, guide(experiment, k, start, rollouts[-1], agent, teacher)))
+        agent = find_or_compute(store, update(experiment, k, start, agent, rollouts, guides, updates))
         updates.append(agent)
-        teacher = merge(store, experiment, k, start, updates)
+        teacher = find_or_compute(store, merge(experiment, k, start, updates))
         # 16-bit rounding differs from one batch to another, so the ratio is only near 1.
         assert agent.metrics["ppo/ratio_start_error"] < 0.5 and agent.metrics["ppo/grad_norm"] > 0
     assert guides[0].metrics["guidance/k1_abs_max"] < 1e-4 < guides[1].metrics["guidance/k1_abs_max"]
+    assert teacher is not None
     taught = read_weights(teacher.directory / "teacher")
     assert taught and all(bool(torch.isfinite(t).all()) for t in taught.values())
-    figures = evaluate(store, start, Evaluation(experiment, 2, "teacher", teacher, "valid")).metrics
+    evaluation = Evaluation(experiment, 2, "teacher", teacher, "valid")
+    figures = find_or_compute(store, evaluate(start, evaluation)).metrics
     assert 0 <= figures["teacher/success_rate"] <= 1

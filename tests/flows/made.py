@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-import tasks.stages.merge
-from flows.experiment import plan
+from flows.experiment import Plan
 from flows.runs.events import Journal
 from flows.runs.run import PLAIN, Origin, Run, open_run
 from gtr_core.config import Experiment
 from gtr_core.config.loading import load_experiment
 from gtr_core.util.files import read_json
-from tasks.store.store import MANIFEST, PlanningStore
+from tasks.store.fingerprint import code_files, code_version
+from tasks.store.store import MANIFEST, StageStore
 from tests.flows.conftest import SMALL, Finished, config
+
+MERGE = "tasks.stages.merge"
 
 
 def small(*overrides: str, method: str = "kl") -> Experiment:
@@ -39,26 +41,29 @@ def finished(
 ) -> Run:
     """A run with every stage there, or those before the one named."""
     run = open_run(experiment, home, origin)
-    store, journal = PlanningStore(home / "store"), Journal(run.directory)
-    stages = plan(run, store)
-    journal.write("plan", stages=list(stages))
-    for name, record in stages.items():
+    planned, journal = Plan(run, StageStore(home / "store")), Journal(run.directory)
+    journal.write("plan", stages=list(planned.records))
+    for name, record in planned.records.items():
         if name == before:
             break
         if record.state == "planned":
             record.directory.mkdir(parents=True)
             told = {k: v for k, v in record.to_json().items() if k not in ("state", "path")}
             told |= {"seconds": seconds, "device": device, "created": "2026-01-01T00:00:00+00:00"}
-            (record.directory / MANIFEST).write_text(json.dumps({**told, **store.facts[record.key]}))
+            (record.directory / MANIFEST).write_text(json.dumps({**told, **planned.stages[name].facts}))
         journal.write("end", stage=name, state="done", seconds=seconds, of=record.stage, key=record.key)
     return run
 
 
 def change_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """One module behind the merge is edited."""
-    sources = {**tasks.stages.merge.code_files("tasks.stages.merge"), "gtr_core.merge.ties": "edited"}
-    monkeypatch.setattr("tasks.stages.merge.code_files", lambda *modules: sources)
-    monkeypatch.setattr("tasks.stages.merge.code_version", lambda *modules: "edited")
-    monkeypatch.setattr(
-        "flows.runs.run.code_version", lambda module, *more: "edited" if module == "tasks.stages.merge" else module
-    )
+
+    def version(*modules: str) -> str:
+        return "edited" if modules[0] == MERGE else code_version(*modules)
+
+    def files(*modules: str) -> dict[str, str]:
+        return code_files(*modules) | ({"gtr_core.merge.ties": "edited"} if modules[0] == MERGE else {})
+
+    monkeypatch.setattr("tasks.store.stage.code_version", version)
+    monkeypatch.setattr("tasks.store.stage.code_files", files)
+    monkeypatch.setattr("flows.runs.run.code_version", lambda *modules: "edited")

@@ -31,6 +31,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int
         (["run", config("kl").replace("kl", "lk")], "Did you mean"),
         (["run", config("kl"), "model.device=cuda"], "no CUDA device"),
         (["run", config("kl"), "execution.accelerate=nowhere.yaml"], "there is no such file"),
+        (["run", config("kl"), "execution.task_runner=dusk"], "did you mean 'dask'?"),
         (["run", config("kl"), "env.id=gtr/Point24-v0"], "gtr/Points24-v0"),
         (["status", "nothing"], "no runs"),
         (["eval", "nothing"], "no runs"),

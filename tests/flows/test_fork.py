@@ -12,7 +12,7 @@ from flows.launch import launch
 from flows.runs.run import Origin, all_runs, find_run, open_run, run_of
 from gtr_core.config.loading import load_experiment
 from gtr_core.util.errors import UserError
-from tasks.store.store import PlanningStore
+from tasks.store.store import StageStore
 from tests.flows.conftest import SMALL, Finished, config, gtr, last_line
 from tests.flows.made import branched, change_code, finished, small
 
@@ -26,8 +26,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_stages_up_to_the_fork_are_the_parents_and_later_ones_differ(home: Path) -> None:
     parent = finished(small("iterations=4"), home)
     child = run_of(small("iterations=4", "kl.beta=0.5"), home, Origin(history_until(parent, 2), parent.key))
-    before = plan(parent, PlanningStore(home / "store"))
-    after = plan(child, PlanningStore(home / "store"))
+    before = plan(parent, StageStore(home / "store"))
+    after = plan(child, StageStore(home / "store"))
     assert list(before) == list(after)
     own = [name for name in after if after[name].key != before[name].key]
     assert own[0] == "update-3" and "guide-3" not in own and "evaluate-final-agent" in own
@@ -38,7 +38,7 @@ def test_stages_up_to_the_fork_are_the_parents_and_later_ones_differ(home: Path)
 def test_what_guided_another_method_is_left_behind(home: Path, method: str, guided: int) -> None:
     parent = finished(small("iterations=3"), home)
     child = run_of(small("iterations=3", f"method={method}"), home, Origin(history_until(parent, 2), parent.key))
-    stages = plan(child, PlanningStore(home / "store"))
+    stages = plan(child, StageStore(home / "store"))
     guides = stages["update-3"].inputs["guides"]
     assert guides == [stages[f"guide-{3}"].key][:guided] if guided else guides == []
 

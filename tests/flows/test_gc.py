@@ -14,7 +14,7 @@ from flows.runs.run import RECORD, Run, open_run, run_of
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import sha256_file, write_json
 from tasks.store.record import StageRecord
-from tasks.store.store import FREED, PlanningStore
+from tasks.store.store import FREED, StageStore
 from tasks.tracking.tracker import Tracker
 from tests.flows.conftest import Finished, gtr, last_line, small_run
 from tests.flows.made import branched, finished, small
@@ -31,7 +31,7 @@ def home(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F81
 
 def with_tensors(run: Run, *, ended: bool = True) -> dict[str, StageRecord]:
     """The run's finished stages by name, each with one file of tensors and one of text."""
-    stages = plan(run, PlanningStore(run.workspace / "store"))
+    stages = plan(run, StageStore(run.workspace / "store"))
     there = {name: r for name, r in stages.items() if r.state == "reused" and r.stage != "evaluate"}
     for record in there.values():
         (record.directory / "x.safetensors").write_bytes(record.key.encode() * SIZE)
@@ -76,7 +76,7 @@ def test_what_is_freed_keeps_its_story_and_still_counts_as_there(home: Path) -> 
     collect([], "last", 1, free=True, show=False)
     gone = stages["update-1"].directory
     assert sorted(p.name for p in gone.iterdir()) == [FREED, "metrics.jsonl", "stage.json"]
-    assert {r.state for r in plan(run, PlanningStore(home / "store")).values()} == {"reused"}
+    assert {r.state for r in plan(run, StageStore(home / "store")).values()} == {"reused"}
     assert collect([], "last", 1, free=True, show=False)["stages"] == [], "there is no more of it to free"
 
 

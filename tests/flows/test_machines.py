@@ -1,6 +1,5 @@
-"""The cells of one sweep on two workers of a pool, or on two workers of a Dask cluster: each runs once."""
+"""The cells of one sweep on two workers of a pool: each runs once."""
 
-import json
 import subprocess
 import sys
 import time
@@ -38,7 +37,7 @@ def times(home: Path, run: str) -> dict[str, list[float]]:
 
 
 def _first_update(run: Run) -> str:
-    return plan(run, open_store(run).planning())["update-1"].key
+    return plan(run, open_store(run))["update-1"].key
 
 
 def _has_begun(home: Path, run: str, stage: str) -> bool:
@@ -88,26 +87,3 @@ def test_two_workers_of_a_pool_share_a_sweeps_cells_and_each_runs_once(kl_run: F
     assert [run.run_count for run in flow_runs()] == [1, 1]
     one, other = ({s["key"] for s in read_json(home / "runs" / name / "record.json")["stages"]} for name in names)
     assert len(one & other) == 4, "the start, its two evaluations and the first rollout are shared"
-
-
-def test_a_sweeps_cells_run_on_dask_workers_and_one_that_fails_is_told(kl_run: Finished, tmp_path: Path) -> None:
-    pytest.importorskip("prefect_dask")
-    home, file = tmp_path / "home", tmp_path / "pair.yaml"
-    file.write_text(SWEEP)
-    server = branched(kl_run, home)
-    for folder in (home / "store" / "guide").iterdir():
-        folder.rename(tmp_path / folder.name)
-    (home / "store" / "guide").rmdir()
-    (home / "store" / "guide").write_text("in the way")
-    settings = ["execution.task_runner=dask", "execution.workers=2"]
-    failed = gtr(home, "sweep", str(file), *settings, "--json", **server)
-    assert failed.returncode == 1, failed.stderr
-    ppo, sft = json.loads(failed.stdout.splitlines()[-1])["cells"]
-    assert (ppo["state"], sft["state"], sft["stage"]) == ("finished", "failed", "guide-1")
-    assert sft["error"].startswith("FileExistsError") and sft["error"] in Path(sft["log"]).read_text()
-    (home / "store" / "guide").unlink()
-    again = last_line(gtr(home, "sweep", str(file), *settings, "--json", **server))
-    assert [cell["state"] for cell in again["cells"]] == ["complete", "finished"]
-    assert len(times(home, ppo["run"])["plan"]) == 1 and len(times(home, sft["run"])["plan"]) == 2
-    missing = gtr(home, "run", config("kl"), "execution.task_runner=dusk", **server)
-    assert missing.returncode == 2 and "did you mean 'dask'?" in missing.stderr

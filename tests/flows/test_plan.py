@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.admin.explain import differences, recomputed
+from flows.admin.explain import OLDER, differences, recomputed
 from flows.experiment import plan
+from flows.runs.events import Journal
 from flows.runs.run import run_of
 from flows.runs.sweep_spec import Cell, cells, read_sweep
 from flows.sweeps.estimate import Guess, plan_cells, print_plan, totals
-from tasks.store.store import PlanningStore
+from gtr_core.util.files import read_json, write_json
+from tasks.store.store import StageStore
 from tests.flows.conftest import config
 from tests.flows.made import change_code, finished, small
 
@@ -29,7 +31,7 @@ def three_densities(folder: Path, home: Path) -> list[Cell]:
 
 
 def test_a_plan_writes_nothing_and_names_the_stages_of_the_loop(home: Path) -> None:
-    stages = plan(run_of(small("evaluation.every=1"), home), PlanningStore(home / "store"))
+    stages = plan(run_of(small("evaluation.every=1"), home), StageStore(home / "store"))
     assert list(stages)[:5] == ["warm_start", "evaluate-0-start", "rollout-1", "guide-1", "update-1"]
     assert list(stages)[5:9] == ["merge-1", "evaluate-1-agent", "evaluate-1-teacher", "evaluate-1-mean"]
     assert [name.removeprefix("evaluate-final-") for name in list(stages)[-4:]] == ["agent", "best", "teacher", "mean"]
@@ -39,7 +41,7 @@ def test_a_plan_writes_nothing_and_names_the_stages_of_the_loop(home: Path) -> N
 
 def test_what_is_there_is_planned_as_reused_and_the_rest_hangs_on_it(home: Path) -> None:
     finished(small(), home, before="update-2")
-    stages = plan(run_of(small(), home), PlanningStore(home / "store"))
+    stages = plan(run_of(small(), home), StageStore(home / "store"))
     assert [name for name, r in stages.items() if r.state == "reused"][-2:] == ["rollout-2", "guide-2"]
     assert stages["update-2"].inputs["guides"] == [stages["guide-2"].key]
 
@@ -122,19 +124,26 @@ def test_a_stage_whose_files_are_gone_is_told_so(home: Path) -> None:
 def test_results_that_only_older_code_sets_apart_are_taken_on_request(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = plan(finished(small(), home), PlanningStore(home / "store"))
+    before = plan(finished(small(), home), StageStore(home / "store"))
     change_code(monkeypatch)
-    today = plan(run_of(small(), home), PlanningStore(home / "store"))
+    today = plan(run_of(small(), home), StageStore(home / "store"))
     assert today["merge-1"].state == "planned"
-    taken = plan(run_of(small(), home), PlanningStore(home / "store", accept_code_change=True))
+    taken = plan(run_of(small(), home), StageStore(home / "store", accept_code_change=True))
     assert {name: r.key for name, r in taken.items()} == {name: r.key for name, r in before.items()}
-    other = plan(run_of(small("merge.density=0.3"), home), PlanningStore(home / "store", accept_code_change=True))
+    other = plan(run_of(small("merge.density=0.3"), home), StageStore(home / "store", accept_code_change=True))
     assert other["merge-1"].state == "planned", "another configuration is not older code"
 
 
 def test_every_part_of_a_key_has_its_words() -> None:
-    before = {"config": {"ppo": {"lr": 1.0}}, "sources": {"a": "1", "b": "2"}, "seed": 1, "inputs": {"start": "x"}}
+    before = {
+        "keys": 2,
+        "config": {"ppo": {"lr": 1.0}},
+        "sources": {"a": "1", "b": "2"},
+        "seed": 1,
+        "inputs": {"start": "x"},
+    }
     after = {
+        "keys": 2,
         "config": {"ppo": {"lr": 2.0, "x": 3}},
         "sources": {"a": "1", "b": "3"},
         "seed": 2,
@@ -148,3 +157,14 @@ def test_every_part_of_a_key_has_its_words() -> None:
         "input start",
     ]
     assert differences(before, before) == []
+
+
+def test_keys_that_an_older_version_made_are_not_compared_part_by_part(home: Path) -> None:
+    run = finished(small(), home)
+    (manifest,) = (home / "store" / "mean").glob("*/stage.json")
+    told = read_json(manifest)
+    assert told.pop("keys") == 2
+    older = manifest.parent.rename(manifest.parent.with_name("0" * 64))
+    write_json(older / "stage.json", told | {"key": older.name})
+    Journal(run.directory).write("end", stage="mean", state="done", seconds=1.0, of="mean", key=older.name)
+    assert recomputed(run) == {"mean": [OLDER]}

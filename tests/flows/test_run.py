@@ -13,7 +13,7 @@ from flows.experiment import plan
 from flows.runs.events import read_progress
 from flows.runs.run import run_of
 from gtr_core.config.loading import load_experiment
-from tasks.store.store import PlanningStore
+from tasks.store.store import StageStore
 from tests.flows.conftest import SMALL, Finished, config, environment, gtr, last_line, small_run
 from tests.reporting.made import fetches_nothing
 
@@ -72,7 +72,7 @@ def test_no_call_leaves_the_machine(kl_run: Finished, tmp_path: Path) -> None:
 def test_the_plan_is_what_is_run(kl_run: Finished) -> None:
     experiment = load_experiment(Path(config("kl")), SMALL)
     progress = read_progress(kl_run.home / "runs" / kl_run.record["run"])
-    planned = plan(run_of(experiment, kl_run.home), PlanningStore(kl_run.home / "store"))
+    planned = plan(run_of(experiment, kl_run.home), StageStore(kl_run.home / "store"))
     assert progress.finished and progress.done == len(planned)
     assert [r.key for r in planned.values()] == [s["key"] for s in kl_run.record["stages"]]
     assert {r.state for r in planned.values()} == {"reused"}

@@ -12,7 +12,8 @@ from gtr_core.config import EnvConfig, RolloutConfig
 from gtr_core.envs import make
 from gtr_core.envs.parser import parse
 from gtr_core.envs.text import TextEnv
-from gtr_core.guidance.corrected import Corrections, Corrector, corrected_guidance
+from gtr_core.guidance.corrected import correct
+from gtr_core.guidance.corrector.corrections import Corrections, Corrector
 from gtr_core.guidance.corrector.oracle import oracle
 from gtr_core.rollout.collect import collect, replay
 from gtr_core.rollout.types import Rollout
@@ -27,10 +28,10 @@ ACTIONS = ("-", "+")
 def always(fields: Mapping[str, object]) -> Corrector:
     """A corrector that writes the same thought everywhere."""
 
-    def correct(rollout: Rollout, states: Iterable[tuple[int, TextEnv]]) -> Corrections:
+    def same_everywhere(rollout: Rollout, states: Iterable[tuple[int, TextEnv]]) -> Corrections:
         return Corrections({n: fields for n, _ in states}, right=0, skipped=0, figures={"guidance/own": 3.0})
 
-    return correct
+    return same_everywhere
 
 
 def test_replay_shows_each_turn_as_it_was(rollout: Rollout) -> None:
@@ -57,7 +58,7 @@ def test_what_does_not_replay_is_refused(rollout: Rollout, change: str) -> None:
 
 def test_the_oracle_corrects_wrong_thoughts_and_leaves_right_ones(policy: Policy, rollout: Rollout) -> None:
     """GTR's YES gives no lesson; a lesson's thought is right in its state, and its action the agent's."""
-    lessons, metrics = corrected_guidance(policy, rollout, replay(rollout, ENV, STREAM), oracle)
+    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), oracle)
     valid = rollout.valid_T_E.flatten().tolist()
     wrong = [n for n in range(rollout.size) if valid[n] and not all(rollout.verdicts_N[n].values())]
     assert 0 < len(wrong) < sum(valid) and len(lessons) == len(wrong)
@@ -93,7 +94,7 @@ def _one_turn(verdict: dict[str, bool]) -> Rollout:
 
 def test_the_thought_is_taught_in_the_environments_order_of_keys(policy: Policy, rollout: Rollout) -> None:
     fields = {"thoughts": "1 is less than 2, so +", "target number": 2, "current number": 1, "aside": "?"}
-    lessons, metrics = corrected_guidance(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
+    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
     assert len(lessons) == int(rollout.valid_T_E.sum()) and metrics["guidance/own"] == 3.0
     for lesson in lessons:
         text = policy.decode(lesson.answer)
@@ -105,7 +106,7 @@ def test_the_thought_is_taught_in_the_environments_order_of_keys(policy: Policy,
 
 def test_a_correction_longer_than_the_agent_can_say_is_skipped(policy: Policy, rollout: Rollout) -> None:
     fields = {"current number": 1, "target number": 2, "thoughts": "so " * 40}
-    lessons, metrics = corrected_guidance(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
+    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
     assert lessons == [] and metrics["guidance/skipped_too_long"] == int(rollout.valid_T_E.sum())
 
 
@@ -116,7 +117,7 @@ def test_only_valid_answers_are_shown_to_the_corrector(policy: Policy, rollout: 
         seen.extend(n for n, _ in states)
         return Corrections({}, len(seen), 0)
 
-    corrected_guidance(policy, rollout, replay(rollout, ENV, STREAM), watch)
+    correct(policy, rollout, replay(rollout, ENV, STREAM), watch)
     assert seen == [n for n, yes in enumerate(rollout.valid_T_E.flatten().tolist()) if yes]
     assert first(rollout, valid=False) not in seen
 

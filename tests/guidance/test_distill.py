@@ -7,7 +7,7 @@ import torch
 
 from gtr_core.agent.loading import base_tensors
 from gtr_core.config import KLConfig, PPOConfig
-from gtr_core.guidance.kl import kl_guidance
+from gtr_core.guidance.kl import kl_penalty
 from gtr_core.rl.advantages import targets
 from gtr_core.rl.terms import Terms
 from gtr_core.rl.trainer import imitation_loss, taught_tokens
@@ -82,9 +82,9 @@ def test_distillation_by_kl_brings_the_agent_to_its_teacher() -> None:
     exact, valid = [], []
     for k in range(6):
         played = small_rollout(who.policy, who.critic, envs=12, turns=2, seed=k)
-        whole = kl_guidance(who.policy, teacher, played, replace(kl, estimator="reverse"), 32)
+        whole = kl_penalty(who.policy, teacher, played, replace(kl, estimator="reverse"), 32)
         exact.append(whole.metrics["guidance/kl_mean"])
         valid.append(float(played.valid_T_E.float().mean()))
-        found = kl_guidance(who.policy, teacher, played, kl, 32)
+        found = kl_penalty(who.policy, teacher, played, kl, 32)
         train(who, played, lr=1e-3, seed=k, guidance=Terms(kl, found.penalty_N, found.penalty_tokens, rl=False))
     assert exact[-1] < 0.5 * exact[0] and valid[-1] > valid[0]

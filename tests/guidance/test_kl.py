@@ -9,7 +9,7 @@ import torch
 from gtr_core.agent.loading import base_tensors
 from gtr_core.agent.policy import Policy
 from gtr_core.config import KLConfig, PPOConfig
-from gtr_core.guidance.kl import estimate, kl_guidance, span
+from gtr_core.guidance.kl import estimate, kl_penalty, span
 from gtr_core.rl.advantages import targets
 from gtr_core.rollout.types import Rollout
 from tests.agent.small import small_critic, small_policy, small_rollout
@@ -25,7 +25,7 @@ def test_a_teacher_that_is_the_agent_penalises_nothing(estimator: str, what: str
     """PAPER.md, invariant 13."""
     policy = small_policy(what)
     played = small_rollout(policy, small_critic(policy), envs=3, turns=2)
-    found = kl_guidance(policy, base_tensors(policy), played, KLConfig(estimator=estimator, scope="all"), 4)
+    found = kl_penalty(policy, base_tensors(policy), played, KLConfig(estimator=estimator, scope="all"), 4)
     assert found.penalty_N.abs().max() < 1e-5 and found.metrics["guidance/k1_abs_max"] < 1e-5
 
 
@@ -35,7 +35,7 @@ def test_penalties_are_finite_not_negative_and_capped(
 ) -> None:
     """PAPER.md, invariant 13."""
     config = KLConfig(estimator=estimator, cap=0.5, scope="all", invalid=0.25)
-    found = kl_guidance(policy, teacher, rollout, config, 8)
+    found = kl_penalty(policy, teacher, rollout, config, 8)
     tokens = torch.tensor([x for row in found.penalty_tokens for x in row])
     assert torch.isfinite(tokens).all() and tokens.min() >= 0 and tokens.max() == 0.5
     assert found.penalty_N.min() >= 0 and 0 < found.penalty_N.max() <= 0.5
@@ -43,7 +43,7 @@ def test_penalties_are_finite_not_negative_and_capped(
 
 def test_each_token_is_compared_at_its_own_place(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
     """PAPER.md, invariants 14 and 18: against both models scoring the sampled ids one token at a time, one turn."""
-    found = kl_guidance(policy, teacher, rollout, KLConfig(estimator="k1", scope="all", cap=100.0), 5)
+    found = kl_penalty(policy, teacher, rollout, KLConfig(estimator="k1", scope="all", cap=100.0), 5)
     n = first(rollout, valid=True)
     taken = torch.tensor(rollout.answers_N[n])[:, None]
     own = token_by_token(policy, rollout, n).gather(1, taken)[:, 0]
@@ -60,18 +60,18 @@ def test_the_batch_size_changes_no_penalty(
     policy: Policy, rollout: Rollout, teacher: Weights, estimator: str, batch_size: int
 ) -> None:
     config = KLConfig(estimator=estimator)
-    whole, parts = (kl_guidance(policy, teacher, rollout, config, size) for size in (7, batch_size))
+    whole, parts = (kl_penalty(policy, teacher, rollout, config, size) for size in (7, batch_size))
     torch.testing.assert_close(parts.penalty_N, whole.penalty_N, atol=2e-5, rtol=0)
 
 
 def test_the_teacher_sees_the_picture_and_the_prompt(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
     """PAPER.md, invariant 15: the released code passes it neither picture nor positions (6.1.5)."""
     config = KLConfig(estimator="k1", scope="all")
-    seen = kl_guidance(policy, teacher, rollout, config, 8).penalty_N
+    seen = kl_penalty(policy, teacher, rollout, config, 8).penalty_N
     inverted = replace(rollout, pictures=[np.ascontiguousarray(255 - p) for p in rollout.pictures])
     reworded = replace(rollout, prompts_N=["Go."] * rollout.size)
     for changed in (inverted, reworded):
-        assert (kl_guidance(policy, teacher, changed, config, 8).penalty_N - seen).abs().max() > 1e-3
+        assert (kl_penalty(policy, teacher, changed, config, 8).penalty_N - seen).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("estimator", ["clip", "forward"])
@@ -86,15 +86,15 @@ def test_the_thoughts_penalty_does_not_depend_on_the_action(
         logp_N=[[*row[:th], -9.0, -9.0] for row, th in zip(rollout.logp_N, rollout.thought_N, strict=True)],
     )
     config = KLConfig(estimator=estimator)
-    whole, other = (kl_guidance(policy, teacher, played, config, 8) for played in (rollout, cut))
+    whole, other = (kl_penalty(policy, teacher, played, config, 8) for played in (rollout, cut))
     torch.testing.assert_close(other.penalty_N, whole.penalty_N, atol=2e-5, rtol=0)
-    acted = [kl_guidance(policy, teacher, played, replace(config, scope="action"), 8) for played in (rollout, cut)]
+    acted = [kl_penalty(policy, teacher, played, replace(config, scope="action"), 8) for played in (rollout, cut)]
     assert (acted[0].penalty_N - acted[1].penalty_N).abs().max() > 1e-2
 
 
 def test_thought_and_action_together_are_the_whole(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
     """The scopes part the answer: each token is penalised in one of the two and in `all`."""
-    by_scope = {s: kl_guidance(policy, teacher, rollout, KLConfig(scope=s), 8) for s in ("thought", "action", "all")}
+    by_scope = {s: kl_penalty(policy, teacher, rollout, KLConfig(scope=s), 8) for s in ("thought", "action", "all")}
     for n in range(rollout.size):
         thought, action, whole = (torch.tensor(by_scope[s].penalty_tokens[n]) for s in ("thought", "action", "all"))
         assert torch.equal(thought + action, whole) and not (thought * action).any()
@@ -104,7 +104,7 @@ def test_thought_and_action_together_are_the_whole(policy: Policy, rollout: Roll
 def test_an_answer_without_thought_has_no_penalty(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
     """PAPER.md, invariant 16: a defined value, and no NaN."""
     bare = replace(rollout, thought_N=[0] * rollout.size)
-    found = kl_guidance(policy, teacher, bare, KLConfig(), 8)
+    found = kl_penalty(policy, teacher, bare, KLConfig(), 8)
     assert found.penalty_N.abs().max() == 0 and found.metrics["guidance/tokens_scored"] == 0
 
 
@@ -114,7 +114,7 @@ def test_an_invalid_answer_has_the_constant_in_place_of_its_kl(
 ) -> None:
     """Turn by turn and token by token alike; a valid answer's does not change."""
     plain, fined = (
-        kl_guidance(policy, teacher, rollout, KLConfig(estimator=estimator, invalid=v), 8) for v in (0.0, 2.5)
+        kl_penalty(policy, teacher, rollout, KLConfig(estimator=estimator, invalid=v), 8) for v in (0.0, 2.5)
     )
     valid = rollout.valid_T_E.flatten()
     assert torch.equal(fined.penalty_N[~valid], torch.full_like(fined.penalty_N[~valid], 2.5))
@@ -127,9 +127,9 @@ def test_an_invalid_answer_has_the_constant_in_place_of_its_kl(
 def test_an_invalid_answer_can_have_its_own_kl(policy: Policy, rollout: Rollout, teacher: Weights) -> None:
     """`kl.invalid=null`: without it an agent that no longer makes sense would be free of its teacher."""
     config = KLConfig(scope="all", invalid=None)
-    found = kl_guidance(policy, teacher, rollout, config, 8)
+    found = kl_penalty(policy, teacher, rollout, config, 8)
     legal = replace(rollout, valid_T_E=torch.ones_like(rollout.valid_T_E))
-    assert torch.equal(found.penalty_N, kl_guidance(policy, teacher, legal, config, 8).penalty_N)
+    assert torch.equal(found.penalty_N, kl_penalty(policy, teacher, legal, config, 8).penalty_N)
     assert found.penalty_N[first(rollout, valid=False)] > 0
 
 
@@ -169,7 +169,7 @@ def test_the_agents_temperature_is_the_teachers(policy: Policy) -> None:
     """PAPER.md, invariant 18: at any other one, the agent would differ from itself (6.1.7)."""
     cold = small_policy(sampling=replace(policy.sampling, temperature=0.4))
     played = small_rollout(cold, small_critic(cold), envs=2, turns=2)
-    same = kl_guidance(cold, teacher_of(cold, scale=0.0), played, KLConfig(scope="all"), 4)
+    same = kl_penalty(cold, teacher_of(cold, scale=0.0), played, KLConfig(scope="all"), 4)
     assert same.metrics["guidance/k1_abs_max"] < 1e-5
 
 
@@ -177,7 +177,7 @@ def test_guidance_leaves_agent_and_gradients_alone(policy: Policy, rollout: Roll
     """PAPER.md, invariants 18 and 20: no gradient, no dropout, the agent's weights as they were."""
     before = policy.weights()
     for estimator in ("clip", "reverse"):
-        found = kl_guidance(policy, teacher, rollout, KLConfig(estimator=estimator), 8)
+        found = kl_penalty(policy, teacher, rollout, KLConfig(estimator=estimator), 8)
         assert not found.penalty_N.requires_grad
     assert all(torch.equal(t, before[n]) for n, t in policy.weights().items())
     assert all(p.grad is None for p in policy.model.parameters()) and not policy.model.training
@@ -189,7 +189,7 @@ def test_beta_0_is_ppo_bit_for_bit_and_beta_is_not(
     policy: Policy, rollout: Rollout, teacher: Weights, site: str
 ) -> None:
     """PAPER.md, invariant 19."""
-    penalty = kl_guidance(policy, teacher, rollout, KLConfig(), 8).penalty_N
+    penalty = kl_penalty(policy, teacher, rollout, KLConfig(), 8).penalty_N
     plain = targets(rollout, PPOConfig())
     none, some = (targets(rollout, PPOConfig(), penalty, KLConfig(beta=b, site=site)) for b in (0.0, 1.0))
     assert torch.equal(none.advantage_N, plain.advantage_N) and torch.equal(none.return_N, plain.return_N)

@@ -1,9 +1,15 @@
 """One field picks the method, and what a guidance cannot be is refused in one sentence."""
 
+from types import NoneType
+
 import pytest
 
 from gtr_core.config import METHODS, ConfigError, Experiment
 from gtr_core.config.loading import load_experiment
+from gtr_core.guidance.base import Guidance, guidance_of
+from gtr_core.guidance.corrected import CorrectedGuidance
+from gtr_core.guidance.kl import KLGuidance
+from gtr_core.guidance.sft import SFTGuidance
 from tests.config.made import KL
 
 
@@ -12,14 +18,22 @@ def experiment(*overrides: str) -> Experiment:
 
 
 def test_each_method_has_its_guidance() -> None:
-    found = {method: experiment(f"method={method}").guide for method in METHODS}
-    assert found == {"ppo": "none", "gtr": "corrector", "turbo_sft": "sft", "turbo_kl": "kl", "distill": "corrector"}
+    found = {method: type(guidance_of(experiment(f"method={method}"))) for method in METHODS}
+    assert found == {
+        "ppo": NoneType,
+        "gtr": CorrectedGuidance,
+        "turbo_sft": SFTGuidance,
+        "turbo_kl": KLGuidance,
+        "distill": CorrectedGuidance,
+    }
 
 
-@pytest.mark.parametrize(("by", "guide"), [("turbo_kl", "kl"), ("turbo_sft", "sft"), ("gtr", "corrector")])
-def test_distill_has_the_guidance_of_the_method_it_names(by: str, guide: str) -> None:
-    assert experiment("method=distill", f"distill.by={by}").guide == guide
-    assert experiment("method=ppo", f"distill.by={by}").guide == "none"
+@pytest.mark.parametrize(
+    ("by", "guidance"), [("turbo_kl", KLGuidance), ("turbo_sft", SFTGuidance), ("gtr", CorrectedGuidance)]
+)
+def test_distill_has_the_guidance_of_the_method_it_names(by: str, guidance: type[Guidance]) -> None:
+    assert type(guidance_of(experiment("method=distill", f"distill.by={by}"))) is guidance
+    assert guidance_of(experiment("method=ppo", f"distill.by={by}")) is None
 
 
 def test_the_papers_corrector() -> None:

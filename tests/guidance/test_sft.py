@@ -11,7 +11,7 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config import SamplingConfig, SFTConfig
 from gtr_core.envs import make
 from gtr_core.envs.parser import parse
-from gtr_core.guidance.sft import sft_guidance
+from gtr_core.guidance.sft import teach
 from gtr_core.rl.trainer import imitation_loss, taught_tokens
 from gtr_core.rollout.types import Lesson, Rollout
 from tests.agent.small import ENV, small_policy
@@ -30,7 +30,7 @@ def action_start(text: str) -> int | None:
 def taught(
     policy: Policy, rollout: Rollout, teacher: Weights | None = None, config: SFTConfig = CONFIG, batch_size: int = 8
 ) -> tuple[list[Lesson], dict[str, float]]:
-    return sft_guidance(policy, teacher or base_tensors(policy), rollout, action_start, config, batch_size, STREAM)
+    return teach(policy, teacher or base_tensors(policy), rollout, action_start, config, batch_size, STREAM)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_teacher_that_never_makes_sense_is_given_up(rollout: Rollout, monkeypa
     policy = small_policy()
     seen = Counting(policy, monkeypatch)
     config = SFTConfig(temperature=0.5, heat=1.5, max_temperature=0.9, tries=4)
-    found, metrics = sft_guidance(policy, base_tensors(policy), rollout, lambda text: None, config, 64, STREAM)
+    found, metrics = teach(policy, base_tensors(policy), rollout, lambda text: None, config, 64, STREAM)
     valid = int(rollout.valid_T_E.sum())
     assert found == [] and metrics["guidance/skipped_invalid_teacher"] == valid
     assert seen.heats == pytest.approx([0.5, 0.75, 0.9, 0.9]) and seen.asked == [valid] * 4
@@ -154,7 +154,7 @@ def test_only_turns_that_failed_are_asked_again(rollout: Rollout, monkeypatch: p
         return action_start(text) if known else None
 
     config = replace(CONFIG, temperature=1e-4, max_temperature=1e-4, tries=3)
-    sft_guidance(policy, base_tensors(policy), rollout, picky, config, 64, STREAM)
+    teach(policy, base_tensors(policy), rollout, picky, config, 64, STREAM)
     assert seen.asked[0] == int(rollout.valid_T_E.sum()) and seen.asked == sorted(seen.asked, reverse=True)
     assert sum(seen.asked[1:]) < 2 * seen.asked[0]
 
@@ -169,7 +169,7 @@ def test_lessons_do_not_depend_on_the_batch(
 
 
 def test_another_stream_gives_other_lessons(policy: Policy, rollout: Rollout, lessons: list[Lesson]) -> None:
-    other, _ = sft_guidance(policy, base_tensors(policy), rollout, action_start, CONFIG, 8, ("lessons", 1, 2))
+    other, _ = teach(policy, base_tensors(policy), rollout, action_start, CONFIG, 8, ("lessons", 1, 2))
     assert [s.answer for s in other] != [s.answer for s in lessons]
 
 

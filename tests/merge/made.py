@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
-from gtr_core.merge import METHODS
+from gtr_core.config.choices import MERGE_METHODS, load
+from gtr_core.merge import Method
 from gtr_core.seeding.streams import torch_generator
 
+# by name, those that work tensor by tensor
+METHODS: dict[str, Method] = {name: load(found.merge) for name, found in MERGE_METHODS.items() if not found.select}
 SHAPES = ((7,), (1,), (5, 6), (3, 4, 5), (40, 25))
 EXACT = ("ties", "linear", "slerp", "task_arithmetic", "breadcrumbs", "model_stock")  # those that draw nothing
 RANDOM = ("dare_linear", "dare_ties", "della")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gtr_core.config import MergeConfig
 from gtr_core.deltas.tensor_files import INDEX
-from gtr_core.merge import METHODS, MergeError, Shards, merge_directories, merge_state_dicts, read_deltas
-from tests.merge.made import checkpoint, quick, random_weights, same, trained
+from gtr_core.merge import MergeError, Shards, merge_directories, merge_state_dicts, read_deltas
+from tests.merge.made import METHODS, checkpoint, quick, random_weights, same, trained
 from tests.merge.test_lora import adapted
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from gtr_core.config import MergeConfig
-from gtr_core.merge import METHODS, merge_state_dicts
+from gtr_core.merge import merge_state_dicts
 from gtr_core.merge.dare import drop
 from gtr_core.merge.della import keep_chance
 from gtr_core.seeding.streams import torch_generator
-from tests.merge.made import random_taus, random_weights
+from tests.merge.made import METHODS, random_taus, random_weights
 
 WHY = "PARITY WITH MERGEKIT WAS NOT CHECKED: it is not installed here (pip install 'mergekit>=0.1.5,<0.2')"
 registry = pytest.importorskip("mergekit.merge_methods.registry", reason=WHY)

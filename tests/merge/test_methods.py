@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtr_core.config import MERGE_METHODS
-from gtr_core.merge import METHODS, MergeError
+from gtr_core.merge import MergeError
 from gtr_core.merge.della import keep_chance
-from tests.merge.made import EXACT, RANDOM, counts, merged, quick, random_taus, random_weights, seeds, shapes
+from tests.merge.made import EXACT, METHODS, RANDOM, counts, merged, quick, random_taus, random_weights, seeds, shapes
 
 SUMS = ("linear", "task_arithmetic", "dare_linear", "breadcrumbs")
 A, B = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 1.0])

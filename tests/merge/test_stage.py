@@ -18,12 +18,14 @@ from gtr_core.envs.episodes import episode_set
 from gtr_core.evaluation.play import play
 from gtr_core.merge import merge_state_dicts
 from gtr_core.util.files import write_json
+from tasks.execution.compute import find_or_compute
 from tasks.stages.merge import mean, merge
 from tasks.stages.model_cache import BASE, card_settings
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
+from tasks.store.results import Merged
 from tasks.store.store import StageStore
 from tests.agent.small import ENV, SAMPLING, small_policy, stir
+from tests.stages.made import run_stage
 
 
 class Made:
@@ -34,14 +36,12 @@ class Made:
         model = ModelConfig("made", train, device="cpu", lora=LoraSettings(rank=4, alpha=8.0))
         evaluation = EvaluationConfig(curve_episodes=8)
         self.experiment = Experiment(env=ENV, model=model, sampling=SAMPLING, evaluation=evaluation)
-        self.start = self.stage("warm_start", None, self.write_start)
+        self.start = run_stage(self.store, "warm_start", iteration=None, compute=self.write_start)
         self.theta_0 = base_tensors(small_policy(train))
-        self.updates = [self.stage("update", k, partial(self.write_agent, k, s)) for k, s in enumerate(scales, 1)]
-
-    def stage(self, name: str, iteration: int | None, compute: object) -> StageRecord:
-        return run_stage(
-            self.store, stage=name, iteration=iteration, inputs={}, config={}, code="", seed=1, compute=compute
-        )
+        self.updates = [
+            run_stage(self.store, "update", iteration=k, compute=partial(self.write_agent, k, scale))
+            for k, scale in enumerate(scales, 1)
+        ]
 
     def write_start(self, directory: Path) -> dict[str, float]:
         (directory / "base").mkdir()
@@ -57,9 +57,9 @@ class Made:
         save_agent(policy.weights(), card, model, directory / "agent")
         return {}
 
-    def merge(self, k: int, last: StageRecord | None = None, **settings: object) -> StageRecord:
+    def merge(self, k: int, last: Merged | None = None, **settings: object) -> Merged:
         experiment = replace(self.experiment, merge=MergeConfig(**settings))  # type: ignore[arg-type]
-        return merge(self.store, experiment, k, self.start, self.updates[:k], last)
+        return find_or_compute(self.store, merge(experiment, k, self.start, self.updates[:k], last))
 
     def dense(self, k: int) -> dict[str, Tensor]:
         """The weights of checkpoint k, adapters multiplied out."""
@@ -136,7 +136,7 @@ def test_a_merge_is_computed_again_to_the_same_bytes(made: Made) -> None:
 
 def test_the_mean_is_plain_whatever_the_teacher_is(made: Made) -> None:
     arm = replace(made.experiment, merge=MergeConfig(mode="incremental", weights="ema", lam=0.5))
-    record = mean(made.store, arm, 3, made.start, made.updates)
+    record = find_or_compute(made.store, mean(arm, 3, made.start, made.updates))
     plain = {n: sum(made.dense(k)[n] for k in (1, 2, 3)) / 3 for n in made.theta_0}
     close(read_weights(record.directory / "teacher"), plain)  # type: ignore[arg-type]
 

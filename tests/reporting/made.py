@@ -12,7 +12,7 @@ from flows.runs.run import RECORD, Run
 from gtr_core.config import Experiment
 from gtr_core.util.files import read_json, write_json
 from tasks.store.metrics import MetricWriter
-from tasks.store.store import MANIFEST, PlanningStore
+from tasks.store.store import MANIFEST, StageStore
 from tests.flows.made import finished
 
 DEALS = ("[1, 2]", "[1, 2]", "[3, 4]", "[5, 6]")
@@ -54,7 +54,7 @@ def ended(
     `curve` is the agent's validation success by iteration, `extra` further metrics by stage.
     """
     run = finished(experiment, home)
-    stages = plan(run, PlanningStore(home / "store"))
+    stages = plan(run, StageStore(home / "store"))
     for record in stages.values():
         manifest: dict[str, Any] = read_json(record.directory / MANIFEST)
         steps = float((record.iteration or 0) * 32)

@@ -78,6 +78,14 @@ def test_a_teachers_family_reaches_back_to_the_rollouts(home: Path) -> None:
     assert tree.parents[1].where.startswith("store/update/")
 
 
+def test_a_family_is_told_of_stages_that_an_older_version_made(home: Path) -> None:
+    run = ended(small(), home, {})
+    for path in (home / "store" / "guide").glob("*/stage.json"):
+        write_json(path, read_json(path) | {"config": {"guide": "kl", "guidance": {"beta": 1.0}}})
+    tree = family(Finished(run))
+    assert tree is not None and tree.parents[0].parents[1].facts == "by kl"
+
+
 def test_an_incremental_teacher_has_its_predecessor_for_a_parent(home: Path) -> None:
     tree = family(Finished(ended(small("merge.mode=incremental"), home, {})))
     assert tree is not None and [m.name for m in tree.parents] == ["teacher 1", "checkpoint 2"]

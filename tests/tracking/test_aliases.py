@@ -28,7 +28,7 @@ def store(workspace: Path) -> StageStore:
 
 def scored(run: Tracker, store: StageStore, iteration: int, success: float, on: EvaluationSet = VALID) -> StageRecord:
     """A checkpoint of the run, registered and validated."""
-    record = stage(store, "update", iteration, {"of": stage(store, run.run_key, 0)})
+    record = stage(store, "update", iteration, run=run.run_key)
     run.register_model(record, kind="agent", name=NAME, directory=record.directory, step=iteration * 100)
     evaluated = stage(store, "evaluate", iteration, {"model": record})
     run.score(evaluated, evaluated=record, on=on, success=success, step=iteration * 100)

@@ -20,12 +20,12 @@ from gtr_core.config.loading import to_dict
 from gtr_core.envs import make
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import write_json
-from tasks.store.stage import run_stage
 from tasks.store.store import StageStore
 from tasks.tracking.connection import tracking_uri
 from tasks.tracking.mlmodel import input_example, write_mlmodel
 from tasks.tracking.pyfunc import PolicyModel, _load_pyfunc
 from tests.agent.small import ENV, SAMPLING, small_policy
+from tests.stages.made import run_stage
 
 from .test_tracking import tracker
 
@@ -103,9 +103,7 @@ def test_a_start_that_is_not_at_hand_comes_from_the_store_that_it_was_registered
         return {}
 
     store = StageStore(workspace / "store")
-    start = run_stage(
-        store, stage="warm_start", iteration=None, inputs={}, config={}, code="c", seed=0, compute=compute
-    )
+    start = run_stage(store, "warm_start", iteration=None, compute=compute)
     ids = set()
     for key in ("a", "b"):
         registered = tracker(workspace, key).register_model(

@@ -60,9 +60,10 @@ from tasks.execution.environment import quiet_environment
 workspace = Path(sys.argv[1])
 quiet_environment(workspace)
 from tasks.store.metrics import MetricWriter
-from tasks.store.stage import run_stage
 from tasks.store.store import StageStore
 from tasks.tracking.tracker import Tracker
+import tasks.store.results
+from tests.stages.made import run_stage
 tracker = Tracker(workspace, experiment="cards", run_name=sys.argv[2], run_key=sys.argv[2])
 def compute(directory):
     writer = MetricWriter(directory)
@@ -71,8 +72,8 @@ def compute(directory):
     (directory / "weights.bin").write_text(sys.argv[2])
     return {}
 for iteration in range(4):
-    record = run_stage(StageStore(workspace / "store"), stage="update", iteration=iteration, inputs={},
-                       config={"run": sys.argv[2]}, code="c", seed=0, compute=compute)
+    record = run_stage(StageStore(workspace / "store"), "update", iteration=iteration, config={"run": sys.argv[2]},
+                       compute=compute)
     tracker.register_model(record, kind="agent", name="gtr-agent-points", directory=record.directory, step=iteration)
     tracker.deliver(record)
 assert tracker.pending == 0, tracker.pending

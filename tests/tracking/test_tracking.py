@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+import tasks.store.results  # noqa: F401 - the classes of the records
 from gtr_core.util.errors import UserError
 from tasks.store.metrics import MetricWriter
 from tasks.store.record import StageRecord
-from tasks.store.stage import run_stage
 from tasks.store.store import StageStore
 from tasks.tracking.connection import tracking_uri
 from tasks.tracking.model_files import directory_sha256
 from tasks.tracking.model_uri import model_directory
 from tasks.tracking.tracker import Tracker
+from tests.stages.made import run_stage
 
 
 @pytest.fixture
@@ -21,7 +22,9 @@ def store(workspace: Path) -> StageStore:
     return StageStore(workspace / "store")
 
 
-def stage(store: StageStore, name: str, iteration: int, inputs: dict[str, object] | None = None) -> StageRecord:
+def stage(
+    store: StageStore, name: str, iteration: int, inputs: dict[str, object] | None = None, run: str = ""
+) -> StageRecord:
     def compute(directory: Path) -> dict[str, float]:
         (directory / "model").mkdir()
         (directory / "model" / "weights.bin").write_bytes(b"w%d" % iteration * 1000)
@@ -31,9 +34,7 @@ def stage(store: StageStore, name: str, iteration: int, inputs: dict[str, object
             writer.log({f"{name}/loss": 1.0 / (part + 1), f"{name}/nan": float("nan")}, step=iteration * 100 + part)
         return {"env_steps": iteration * 100.0}
 
-    return run_stage(
-        store, stage=name, iteration=iteration, inputs=inputs or {}, config={}, code="c", seed=0, compute=compute
-    )
+    return run_stage(store, name, iteration=iteration, inputs=inputs, config={"run": run}, compute=compute)
 
 
 def tracker(workspace: Path, run_key: str = "key-1", **changes: object) -> Tracker:

@@ -11,8 +11,9 @@ from gtr_core.agent.policy import Policy
 from gtr_core.config.corrector import CorrectorConfig, EndpointConfig
 from gtr_core.envs import make
 from gtr_core.envs.text import TextEnv
-from gtr_core.guidance.corrected import Corrections, corrected_guidance
+from gtr_core.guidance.corrected import correct
 from gtr_core.guidance.corrector.account import BudgetSpent
+from gtr_core.guidance.corrector.corrections import Corrections
 from gtr_core.guidance.corrector.remote import Remote
 from gtr_core.guidance.corrector.tool import NAME
 from gtr_core.rollout.collect import replay
@@ -31,7 +32,7 @@ def remote(server: Endpoint, folder: Path, env_id: str = ENV.id, **endpoint: Any
 
 
 def guided(policy: Policy, rollout: Rollout, corrector: Remote) -> tuple[list[Lesson], dict[str, float]]:
-    return corrected_guidance(policy, rollout, replay(rollout, ENV, ("rollout", 1, 1)), corrector)
+    return correct(policy, rollout, replay(rollout, ENV, ("rollout", 1, 1)), corrector)
 
 
 def about(body: dict[str, Any]) -> str:
