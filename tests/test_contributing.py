@@ -59,7 +59,8 @@ def test_every_section_has_a_file_and_a_line() -> None:
 @pytest.mark.slow
 def test_the_examples_work_together_in_a_run(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    command = ["-m", "flows.cli", "run", "configs/experiment/cards3_base.yaml", *SMALL.split(), *CHOSEN.split(), "--json"]
+    command = ["-m", "flows.cli", "run", "configs/experiment/cards3_base.yaml", "--json"]
+    command += [*SMALL.split(), *CHOSEN.split()]
     environment = os.environ | {"PYTHONPATH": str(project), "GTR_HOME": str(home)}
     done = subprocess.run(
         [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False

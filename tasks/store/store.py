@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import tasks.store.results  # noqa: F401 - the kinds that records are read as
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import publish, read_json, sha256_file, write_json
 from gtr_core.util.locks import exclusive

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tasks.store.results  # noqa: F401 - the kinds that records are read as
 from gtr_core.util.files import read_json, write_json
 from gtr_core.util.locks import exclusive
 from tasks.store.record import StageRecord

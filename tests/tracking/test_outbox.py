@@ -7,6 +7,7 @@ import pytest
 
 from gtr_core.util.files import read_json, write_json
 from tasks.store.record import StageRecord
+from tasks.store.results import Merged
 from tasks.store.store import StageStore
 from tasks.tracking.aliases import Score
 from tasks.tracking.messages import (
@@ -26,7 +27,7 @@ from tasks.tracking.tracker import Tracker
 from tests.tracking.test_aliases import VALID
 from tests.tracking.test_tracking import client, stage, tracker
 
-RECORD = StageRecord(
+RECORD = Merged(
     "merge", 1, "k", "done", "/s/merge/k", 1.5, {"a": {"sha256": "0", "size": 1}}, {"m": 0.5}, {}, "", "cpu", "h"
 )
 REQUEST = ModelRequest(RECORD, "teacher", "t", "teacher", 7, {"density": ".8"}, ["x", "y"], "z", "/example.json")
