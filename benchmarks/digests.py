@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 
 SMALL = "iterations=2 rollout.envs=32 rollout.turns=6 warm_start.turns=2048 evaluation.episodes=8"
 SMALL += " evaluation.curve_episodes=8"
-METHODS = {"ppo": "cards3_ppo", "gtr": "cards3_gtr", "turbo_sft": "cards3_sft", "turbo_kl": "cards3_kl"}
-METHODS["distill"] = "cards3_distill"
+EXPERIMENTS = {"ppo": "cards3_ppo", "gtr": "cards3_gtr", "turbo_sft": "cards3_sft", "turbo_kl": "cards3_kl"}
+EXPERIMENTS["distill"] = "cards3_distill"
 
 
 def main() -> None:
     with TemporaryDirectory() as home:
-        for method, config in METHODS.items():
+        for method, config in EXPERIMENTS.items():
             command = [sys.executable, "-m", "flows.cli", "run", f"configs/experiment/{config}.yaml", *SMALL.split()]
             done = subprocess.run(
                 [*command, "--json"], env=os.environ | {"GTR_HOME": home}, capture_output=True, text=True, check=False

@@ -308,9 +308,9 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Free disk space: delete the weights and rollouts that no alias, retention policy or unfinished run needs."""
-    from flows.admin.gc import collect
+    from flows.admin.gc import collect_garbage
 
-    result = collect(runs or [], keep, n, free=yes, show=not as_json)
+    result = collect_garbage(runs or [], keep, n, free=yes, show=not as_json)
     if as_json:
         print(json.dumps(result, sort_keys=True))
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from flows.runs.run import Run
 from gtr_core.config import Experiment
-from tasks.stages.evaluate import Evaluation, Model, evaluate
+from tasks.stages.evaluate import Evaluation, ModelRecords, evaluate
 from tasks.stages.evaluate_best import evaluate_best
 from tasks.stages.guide import guide
 from tasks.stages.merge import mean, merge
@@ -44,10 +44,10 @@ def loop(described: Run, run: Execute, report: Report = nobody) -> None:
     curve: list[Callable[[], Evaluated]] = []
     method = first.method
 
-    def validate(experiment: Experiment, k: int, who: str, model: Model) -> Callable[[], Evaluated]:
+    def validate(experiment: Experiment, k: int, who: str, model: ModelRecords) -> Callable[[], Evaluated]:
         return run.overlap(evaluate(start, Evaluation(experiment, k, who, model, "valid")))
 
-    def test(k: int, who: str, model: Model) -> Evaluated:
+    def test(k: int, who: str, model: ModelRecords) -> Evaluated:
         return run(evaluate(start, Evaluation(final, k, who, model, "test")))
 
     if final.evaluation.controls:
@@ -104,7 +104,7 @@ class Plan:
         return record
 
     def overlap(self, stage: Stage[R]) -> Callable[[], R]:
-        """The same: nothing is computed beside anything."""
+        """The same: a plan computes nothing."""
         record = self(stage)
         return lambda: record
 

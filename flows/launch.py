@@ -180,7 +180,7 @@ def final_record(run: Run, tracker: Tracker, records: Sequence[StageRecord], com
             for r in records
         ],
         "metrics": metrics,
-        "warnings": [asdict(trouble) for trouble in warnings_of(records, run.experiment)],
+        "warnings": [asdict(warning) for warning in warnings_of(records, run.experiment)],
         **{kind: _model(record, tracker) for kind, record in last.items()},
     }
 

@@ -29,7 +29,7 @@ from tasks.tracking.model_versions import versions
 from tasks.tracking.outbox import Outbox
 
 
-def collect(names: Sequence[str], keep: str | None, n: int, *, free: bool, show: bool) -> dict[str, Any]:
+def collect_garbage(names: Sequence[str], keep: str | None, n: int, *, free: bool, show: bool) -> dict[str, Any]:
     """List what can be freed, and free it if asked to; the list as plain values.
 
     Args:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from flows.models.resolve import Model, find_env, find_model, open_policy
+from flows.models.resolve import FoundModel, find_env, find_model, open_policy
 from gtr_core.config import ConfigError
 from gtr_core.envs import TextEnv, make
 from gtr_core.envs.check import check_env
 from gtr_core.envs.page import episode_page
 from gtr_core.envs.play import Policy, oracle_policy, play_episode, random_policy
 
-PLAYERS: dict[str, Policy] = {"oracle": oracle_policy, "random": random_policy}
+SCRIPTED_POLICIES: dict[str, Policy] = {"oracle": oracle_policy, "random": random_policy}
 
 
 def play_page(who: str, env: str | None, *, split: str | None, seed: int, greedy: bool, out: Path) -> Path:
@@ -30,7 +30,7 @@ def play_page(who: str, env: str | None, *, split: str | None, seed: int, greedy
     Raises:
         UserError: no such player, environment or split.
     """
-    model = None if who in PLAYERS else find_model(who)
+    model = None if who in SCRIPTED_POLICIES else find_model(who)
     if env is not None:
         config = find_env(env)
     elif model is not None:
@@ -40,7 +40,7 @@ def play_page(who: str, env: str | None, *, split: str | None, seed: int, greedy
     kwargs = dict(config.kwargs) | ({"split": split} if split else {})
     check_env(config.id, kwargs)
     turns = play_episode(
-        make(config.id, **kwargs), PLAYERS[who] if model is None else _model_player(model, greedy), seed
+        make(config.id, **kwargs), SCRIPTED_POLICIES[who] if model is None else _model_player(model, greedy), seed
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(episode_page(turns, f"{config.id}, {who}, seed {seed}"))
@@ -50,7 +50,7 @@ def play_page(who: str, env: str | None, *, split: str | None, seed: int, greedy
     return out.absolute()
 
 
-def _model_player(model: Model, greedy: bool) -> Callable[[TextEnv, np.random.Generator], str]:
+def _model_player(model: FoundModel, greedy: bool) -> Callable[[TextEnv, np.random.Generator], str]:
     policy = open_policy(model)
 
     def answer(env: TextEnv, rng: np.random.Generator) -> str:

@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclass(frozen=True)
-class Model:
+class FoundModel:
     """A checkpoint that was found: its directory, and the environment it was trained on."""
 
     label: str
@@ -30,7 +30,7 @@ class Model:
     iteration: int  # at which it was made: what a drifting environment goes by
 
 
-def find_model(text: str) -> Model:
+def find_model(text: str) -> FoundModel:
     """A checkpoint directory, a run's agent (`RUN` or `RUN:agent`), teacher or start, or a registered model.
 
     Raises:
@@ -51,10 +51,10 @@ def find_model(text: str) -> Model:
         directory = _of_run(text)
     require_tensors(directory)
     card = read_card(directory)
-    return Model(text, directory, EnvConfig(**card.env), card.iteration)
+    return FoundModel(text, directory, EnvConfig(**card.env), card.iteration)
 
 
-def open_policy(model: Model) -> Policy:
+def open_policy(model: FoundModel) -> Policy:
     """The policy that a checkpoint is; see `open_checkpoint` for what it raises."""
     return open_checkpoint(model.directory, workspace(), tracking_uri(workspace()))
 

@@ -42,7 +42,7 @@ class ProgressBar:
         self.artifact: UUID | None = None
         self.told = 0.0
 
-    def tell(self, fraction: float) -> None:
+    def report(self, fraction: float) -> None:
         """Of the run's stages, how much is done; the end is always told."""
         now = time.monotonic()
         if now < self.told + EVERY_S and fraction < 1:

@@ -13,8 +13,8 @@ from prefect.context import FlowRunContext
 
 from flows.experiment import loop
 from flows.orchestration.artifacts import ProgressBar, link_to_mlflow
-from flows.orchestration.overlap import SecondLine, second_line
-from flows.orchestration.publish import publish
+from flows.orchestration.overlap import BackgroundExecutor, background_executor
+from flows.orchestration.publish import publish_stage
 from flows.orchestration.stage_task import shown
 from flows.orchestration.task_runners import SideBySide, side_by_side
 from flows.runs.events import Journal, read_progress
@@ -58,10 +58,10 @@ def _run_stages(
     with (
         side_by_side(execution) as spread,
         stages_run(execution) as compute,
-        second_line(execution) as second,
+        background_executor(execution) as background,
         looked_at_once(),
     ):
-        executor = Executor(run, store, slots, tracker, stages, compute, spread, second)
+        executor = Executor(run, store, slots, tracker, stages, compute, spread, background)
         loop(run, executor, executor.journal.step)
         return executor.finish()
 
@@ -81,11 +81,11 @@ class Executor:
         stages: Sequence[str],
         compute: Compute,
         spread: SideBySide,
-        second: SecondLine | None,
+        background: BackgroundExecutor | None,
     ) -> None:
         self.run, self.store, self.slots, self.tracker = run, store, slots, tracker
         self.journal, self.bar, self.stages = Journal(run.directory), ProgressBar(run), stages
-        self.compute, self.spread, self.second = compute, spread, second
+        self.compute, self.spread, self.background = compute, spread, background
         self.records: dict[str, StageRecord] = {}  # by name, in the order of their ends
         self.overlapping: dict[str, Future[Any]] = {}
         self.warned: set[str] = set()
@@ -98,10 +98,10 @@ class Executor:
         return self._report(stage.name, shown(stage, partial(self._obtain, stage)))
 
     def overlap(self, stage: Stage[R]) -> Callable[[], R]:
-        """The stage in the second line where that takes it; what is in the store already needs no line."""
+        """The stage in the background where there is room; what is in the store already needs none."""
         future = None
-        if self.second is not None and self.store.plan(stage).state == "planned":
-            future = self.second.submit(self.store, stage, self.slots)
+        if self.background is not None and self.store.plan(stage).state == "planned":
+            future = self.background.submit(self.store, stage, self.slots)
         if future is None:
             self(stage)
         else:
@@ -110,7 +110,7 @@ class Executor:
         return lambda: cast(R, self._await(stage.name))
 
     def finish(self) -> list[StageRecord]:
-        """All records, in the order of the plan, once the second line has ended."""
+        """All records, in the order of the plan, once the background stages have ended."""
         return [self._await(name) for name in self.stages]
 
     def _obtain(self, stage: Stage[R]) -> R:
@@ -129,7 +129,7 @@ class Executor:
         return self.records[name]
 
     def _collect(self) -> None:
-        """Report the stages that have ended in the second line; what went wrong there ends the run here."""
+        """Report the background stages that have ended; what went wrong there ends the run here."""
         for name in [name for name, future in self.overlapping.items() if future.done()]:
             future = self.overlapping.pop(name)
             if future.exception() is not None:
@@ -140,11 +140,11 @@ class Executor:
         self.records[name] = record
         records = list(self.records.values())
         with self.tracker.together():
-            publish(self.tracker, self.run, record, records)
+            publish_stage(self.tracker, self.run, record, records)
         where = {"of": record.stage, "key": record.key}
         self.journal.write("end", stage=name, state=record.state, seconds=record.seconds, **where)
         progress = read_progress(self.run.directory)
-        self.bar.tell(len(records) / len(self.stages))
+        self.bar.report(len(records) / len(self.stages))
         done = f"{progress.done}/{progress.total}"
         print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
         self._warn(records)
@@ -152,8 +152,8 @@ class Executor:
 
     def _warn(self, records: Sequence[StageRecord]) -> None:
         """Say what has gone wrong since the last stage, each thing once."""
-        for trouble in warnings_of(records, self.run.experiment):
-            if trouble.rule not in self.warned:
-                self.warned.add(trouble.rule)
-                self.journal.write("warning", rule=trouble.rule, text=str(trouble))
-                print(f"  WARNING {trouble}", file=sys.stderr)
+        for warning in warnings_of(records, self.run.experiment):
+            if warning.rule not in self.warned:
+                self.warned.add(warning.rule)
+                self.journal.write("warning", rule=warning.rule, text=str(warning))
+                print(f"  WARNING {warning}", file=sys.stderr)

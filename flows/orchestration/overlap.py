@@ -1,4 +1,4 @@
-"""Stages beside the training that goes on: a second line of them, one after another in a process of its own."""
+"""Stages beside the training that goes on: executed in the background, one after another in a process of its own."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,20 +14,20 @@ from tasks.execution.stage_process import StageProcess
 from tasks.store.stage import R, Stage
 from tasks.store.store import StageStore
 
-_QUEUE = 4  # stages that wait at most: a line that falls behind gives work back
+_QUEUE = 4  # stages that wait at most: more of them are computed by the caller
 
 
 @contextmanager
-def second_line(execution: ExecutionConfig) -> Iterator["SecondLine | None"]:
-    """A second line where `execution.overlap` asks for one."""
+def background_executor(execution: ExecutionConfig) -> Iterator["BackgroundExecutor | None"]:
+    """A background executor where `execution.overlap` asks for one."""
     if not execution.overlap:
         yield None
         return
-    with SecondLine(execution.retries) as line:
-        yield line
+    with BackgroundExecutor(execution.retries) as executor:
+        yield executor
 
 
-class SecondLine:
+class BackgroundExecutor:
     """Takes stages whose records nobody needs yet, as long as a slot is free for them.
 
     The slot is held while there is something to do. A GPU's process ends with that, because its model fills the device.
@@ -40,7 +40,7 @@ class SecondLine:
         self._queued = 0
         self._reserved: Reservation | None = None
 
-    def __enter__(self) -> "SecondLine":
+    def __enter__(self) -> "BackgroundExecutor":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -51,7 +51,7 @@ class SecondLine:
     def submit(self, store: StageStore, stage: Stage[R], slots: Slots) -> Future[R] | None:
         """The result to come of the stage, shown in Prefect as its task run.
 
-        None: none of `slots` is free, or the line is behind.
+        None: none of `slots` is free, or too many stages wait.
         """
         with self._change:
             if self._reserved is None:
@@ -72,5 +72,5 @@ class SecondLine:
                 if not self._queued and self._reserved is not None:
                     if self._reserved.slots.devices:
                         self._process.end()
-                    self._reserved.give_back()
+                    self._reserved.release()
                     self._reserved = None

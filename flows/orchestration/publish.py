@@ -15,7 +15,7 @@ from tasks.tracking.mlmodel import EXAMPLE, input_example
 from tasks.tracking.tracker import Tracker
 
 
-def publish(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[StageRecord]) -> None:
+def publish_stage(tracker: Tracker, run: Run, record: StageRecord, records: Sequence[StageRecord]) -> None:
     """Deliver a stage's record; `records` are the run's so far, this one included."""
     by_key = {r.key: r for r in records}
     if isinstance(record, Started):  # what a checkpoint needs to be loaded by those who lack this workspace

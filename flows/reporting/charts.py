@@ -13,9 +13,15 @@ from matplotlib.figure import Figure
 from flows.reporting.arms import Arm
 from flows.reporting.curves import over_runs
 
-METHODS = {"ppo": "#6b7280", "turbo_sft": "#d97706", "turbo_kl": "#2563eb", "gtr": "#059669", "distill": "#9333ea"}
+METHOD_COLOURS = {
+    "ppo": "#6b7280",
+    "turbo_sft": "#d97706",
+    "turbo_kl": "#2563eb",
+    "gtr": "#059669",
+    "distill": "#9333ea",
+}
 PALETTE = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#65a30d", "#db2777", "#4b5563", "#a16207")
-PLAYERS = {"agent": "-", "teacher": "--", "mean": ":", "start": "-."}
+LINE_STYLES = {"agent": "-", "teacher": "--", "mean": ":", "start": "-."}
 UNITS = {"step": "environment steps", "training_hours": "device-hours of training", "usd": "US dollars of training"}
 
 
@@ -46,7 +52,7 @@ def _style(salt: str) -> Iterator[None]:
 
 def colours(arms: Sequence[Arm]) -> dict[str, str]:
     """A colour an arm: the method's own where the arms are the methods."""
-    own = [METHODS.get(arm.label) for arm in arms]
+    own = [METHOD_COLOURS.get(arm.label) for arm in arms]
     if all(own):
         return {arm.label: str(colour) for arm, colour in zip(arms, own, strict=True)}
     return {arm.label: PALETTE[i % len(PALETTE)] for i, arm in enumerate(arms)}
@@ -76,7 +82,7 @@ def through_training(points: pd.DataFrame, arm: Arm, episodes: str, what: str, y
         return None
     with _style(f"{arm.label} {what}"):
         plot = Plot(f"{arm.label}, {episodes} ({_seeds(of_arm)})", UNITS["step"], ylabel)
-        for (who, style), colour in zip(PLAYERS.items(), PALETTE, strict=False):
+        for (who, style), colour in zip(LINE_STYLES.items(), PALETTE, strict=False):
             found = of_arm[of_arm.metric == f"{who}/{what}"]
             if who == "start" and not found.empty:
                 plot.axes.axhline(found.value.mean(), linestyle=style, color=colour, linewidth=1.2, label=who)

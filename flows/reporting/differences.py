@@ -15,7 +15,7 @@ from gtr_core.util.errors import UserError
 
 OUTCOMES = {"success": "won", "return": "return"}
 TEACHER_AHEAD = "teacher - agent"  # the policy column of differences within an arm
-PLAYERS = ("agent", "best", "teacher")
+COMPARED_ROLES = ("agent", "best", "teacher")
 COLUMNS = ("a", "b", "policy", "mode", "outcome", "difference", "low", "high", "seeds", "deals", "episodes")
 
 
@@ -36,7 +36,7 @@ def differences(arms: Sequence[Arm]) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for (i, a), (j, b) in combinations(enumerate(single), 2):
-        for who in PLAYERS:
+        for who in COMPARED_ROLES:
             for mode in MODES:
                 rows += _pair(played(i, who, mode), played(j, who, mode), (a.label, b.label, WHO[who], mode))
     for i, arm in enumerate(single):

@@ -14,7 +14,7 @@ from flows.reporting.comparison import Comparison
 from flows.reporting.curves import X, curves
 from flows.reporting.family import family
 from flows.reporting.words import COST_LEGEND, LEGEND, cost_rows, heading, pair_rows, rows
-from gtr_core.evaluation.trouble import Trouble
+from gtr_core.evaluation.warning_rules import RunWarning
 
 TEMPLATES = Path(__file__).parent
 EPISODES = 4  # shown of each arm: the first ones of the set, the same for all
@@ -56,7 +56,7 @@ def render(found: Comparison, mlflow: str = "") -> str:
         longitudinal=_shown(_longitudinal(found, points)),
         inside=_shown(charts.lines(points, found.arms, *spec) for spec in CURVES),
         stages=Markup(charts.stage_seconds(found.costs, [arm.label for arm in found.arms])),
-        warnings=[(run.name, str(Trouble(**w))) for run in runs for w in run.record.get("warnings", ())],
+        warnings=[(run.name, str(RunWarning(**w))) for run in runs for w in run.record.get("warnings", ())],
         families=[(run.name, tree) for run in runs if (tree := family(run)) is not None],
         episodes=list(_episodes(found)),
         commands=dict.fromkeys(str(run.record["command"]) for run in runs),

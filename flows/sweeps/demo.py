@@ -14,7 +14,7 @@ from flows.reporting.report import write_report
 from flows.reporting.selection import Selection
 from flows.reporting.words import show
 from flows.runs.run import RECORD, Run, is_complete, open_run, workspace
-from flows.sweeps.local import Arm, compute
+from flows.sweeps.local import RunProcess, compute
 from gtr_core.config.loading import load_experiment
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json
@@ -46,13 +46,13 @@ def run_demo(overrides: Sequence[str], *, seeds: int, jobs: int) -> dict[str, An
     return {"runs": records, "report": str(page), "mlflow": link}
 
 
-def _arm(home: Path, name: str, overrides: list[str]) -> Arm:
+def _arm(home: Path, name: str, overrides: list[str]) -> RunProcess:
     config = CONFIGS / "experiment" / name
     run = open_run(load_experiment(config, overrides), home)
-    return Arm(run, run.name, [sys.executable, "-m", "flows.cli", "run", str(config), *overrides])
+    return RunProcess(run, run.name, [sys.executable, "-m", "flows.cli", "run", str(config), *overrides])
 
 
-def _check(arm: Arm) -> None:
+def _check(arm: RunProcess) -> None:
     if arm.error:
         raise UserError(
             f"the arm {arm.run.name} failed: {arm.error} (all of it is in {arm.log}); "

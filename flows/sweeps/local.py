@@ -21,13 +21,13 @@ LINES_EVERY_S = 20.0  # where the output is a file or a pipe: bars are for termi
 
 
 @dataclass
-class Arm:
+class RunProcess:
     """One run and the process that computes it."""
 
     run: Run
     label: str
     command: list[str]
-    process: subprocess.Popen[bytes] | None = None
+    popen: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> Path:
@@ -37,13 +37,13 @@ class Arm:
     @property
     def error(self) -> str | None:
         """Why the process failed: the signal that ended it, or its last line; None when it did not."""
-        return None if self.process is None else why_it_failed(self.process.returncode, self.log)
+        return None if self.popen is None else why_it_failed(self.popen.returncode, self.log)
 
     @property
     def failed_stage(self) -> str:
         """The stage that the failed process was at; empty when it did not come to the first."""
         progress = read_progress(self.run.directory)
-        return progress.current if self.process is not None and progress.pid == self.process.pid else ""
+        return progress.current if self.popen is not None and progress.pid == self.popen.pid else ""
 
 
 def why_it_failed(code: int | None, log: Path) -> str | None:
@@ -67,18 +67,18 @@ def jobs_for(experiment: Experiment) -> int:
     return max(1, (os.cpu_count() or 1) // experiment.execution.threads)
 
 
-def compute(arms: Sequence[Arm], jobs: int, console: Console, ended: Callable[[Arm], None]) -> None:
-    """Run every arm's process, `jobs` at a time; `ended` hears of each, and what it raises stops the others."""
+def compute(processes: Sequence[RunProcess], jobs: int, console: Console, ended: Callable[[RunProcess], None]) -> None:
+    """Run every process, `jobs` at a time; `ended` is called with each, and what it raises stops the others."""
     from flows.orchestration.server import prefect_server
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    waiting = list(arms)
-    running: list[Arm] = []
+    waiting = list(processes)
+    running: list[RunProcess] = []
     with ExitStack() as stack:
         with console.status("Starting Prefect's server and MLflow's store"):
-            stack.enter_context(prefect_server(arms[0].run.workspace))
+            stack.enter_context(prefect_server(processes[0].run.workspace))
             environment |= {"PREFECT_API_URL": os.environ["PREFECT_API_URL"], PARENT: str(os.getpid())}
-        stack.callback(_stop, arms)
+        stack.callback(_stop, processes)
         bars = stack.enter_context(
             Progress(
                 TextColumn("{task.description:<22}"),
@@ -89,50 +89,54 @@ def compute(arms: Sequence[Arm], jobs: int, console: Console, ended: Callable[[A
                 console=console,
             )
         )
-        rows = {arm.run.key: bars.add_task(arm.label, total=1.0, where="waiting", left="") for arm in arms}
+        rows = {
+            process.run.key: bars.add_task(process.label, total=1.0, where="waiting", left="") for process in processes
+        }
         told = time.monotonic()
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(_start(waiting.pop(0), environment))
-            for arm in arms:
-                _show(bars, rows[arm.run.key], arm)
+            for process in processes:
+                _show(bars, rows[process.run.key], process)
             if not console.is_terminal and time.monotonic() > told + LINES_EVERY_S:
                 told = time.monotonic()
-                for arm in running:
-                    progress = read_progress(arm.run.directory)
-                    console.print(f"{arm.label}: {progress} {progress.left}", markup=False, highlight=False)
-            for arm in [a for a in running if a.process is not None and a.process.poll() is not None]:
-                running.remove(arm)
-                ended(arm)
+                for process in running:
+                    progress = read_progress(process.run.directory)
+                    console.print(f"{process.label}: {progress} {progress.left}", markup=False, highlight=False)
+            for process in [a for a in running if a.popen is not None and a.popen.poll() is not None]:
+                running.remove(process)
+                ended(process)
             time.sleep(0.5)
 
 
-def _start(arm: Arm, environment: dict[str, str]) -> Arm:
-    with arm.log.open("ab") as log:
-        arm.process = subprocess.Popen(arm.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-    return arm
+def _start(process: RunProcess, environment: dict[str, str]) -> RunProcess:
+    with process.log.open("ab") as log:
+        process.popen = subprocess.Popen(
+            process.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+        )
+    return process
 
 
-def _show(bars: Progress, row: TaskID, arm: Arm) -> None:
-    if arm.process is None:
+def _show(bars: Progress, row: TaskID, process: RunProcess) -> None:
+    if process.popen is None:
         return
-    if arm.error:
-        bars.update(row, where=f"failed at {arm.failed_stage or 'its start'}", left="")
+    if process.error:
+        bars.update(row, where=f"failed at {process.failed_stage or 'its start'}", left="")
         return
-    progress = read_progress(arm.run.directory)
+    progress = read_progress(process.run.directory)
     completed = (progress.done + progress.fraction) / max(1, progress.total)
     bars.update(row, completed=completed, where=str(progress), left=progress.left)
 
 
-def _stop(arms: Sequence[Arm]) -> None:
-    for arm in arms:
-        if arm.process is not None and arm.process.poll() is None:
-            arm.process.terminate()
+def _stop(processes: Sequence[RunProcess]) -> None:
+    for process in processes:
+        if process.popen is not None and process.popen.poll() is None:
+            process.popen.terminate()
     until = time.monotonic() + GRACE_S
-    for arm in arms:
-        if arm.process is not None:
+    for process in processes:
+        if process.popen is not None:
             try:
-                arm.process.wait(timeout=max(0.0, until - time.monotonic()))
+                process.popen.wait(timeout=max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                arm.process.kill()
-                arm.process.wait()
+                process.popen.kill()
+                process.popen.wait()

@@ -20,7 +20,7 @@ from flows.reporting.selection import Selection, check_sets
 from flows.reporting.words import show, written
 from flows.runs.run import RECORD, is_complete, join_sweep, open_run, workspace
 from flows.runs.sweep_spec import Cell, cells, read_sweep
-from flows.sweeps.local import Arm, compute, jobs_for
+from flows.sweeps.local import RunProcess, compute, jobs_for
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json
 
@@ -40,11 +40,11 @@ def run_sweep(path: Path, overrides: Sequence[str], *, jobs: int | None) -> dict
         open_tracker(cell.run, running=False)  # its tags say that it belongs here too
     missing = [cell for cell in found if cell not in complete]
     with ExitStack() as stack:
-        ended: dict[str, Arm] = {}
+        ended: dict[str, RunProcess] = {}
         if missing:
             stack.enter_context(prefect_server(home))  # kept up until it has the comparison as well
-            ended = {cell.run.key: Arm(cell.run, cell.label, _command(cell)) for cell in missing}
-            compute(list(ended.values()), jobs or jobs_for(found[0].run.experiment), console, lambda arm: None)
+            ended = {cell.run.key: RunProcess(cell.run, cell.label, _command(cell)) for cell in missing}
+            compute(list(ended.values()), jobs or jobs_for(found[0].run.experiment), console, lambda process: None)
         else:
             console.print("Every stage is there already: nothing to compute.")
         outcomes = [_outcome(cell, ended.get(cell.run.key)) for cell in found]
@@ -89,15 +89,15 @@ def comparison_link(cell: Cell, sweep: str) -> str:
     return charts_link(UI, experiment or "0", f"tags.`gtr.sweep.{sweep}` LIKE '%'")
 
 
-def _outcome(cell: Cell, arm: Arm | None) -> dict[str, Any]:
+def _outcome(cell: Cell, process: RunProcess | None) -> dict[str, Any]:
     """`complete` (nothing was to be done), `finished` or `failed`, with what one wants to know then."""
     facts = {"cell": cell.label, "run": cell.run.key, "retry": shlex.join(["gtr", *cell.command])}
-    if arm is not None and arm.error:
-        where = {"stage": arm.failed_stage or "start-up", "error": arm.error, "log": str(arm.log)}
+    if process is not None and process.error:
+        where = {"stage": process.failed_stage or "start-up", "error": process.error, "log": str(process.log)}
         return facts | {"state": "failed"} | where
     record = read_json(cell.run.directory / RECORD)
     return facts | {
-        "state": "complete" if arm is None else "finished",
+        "state": "complete" if process is None else "finished",
         "seconds": sum(s["seconds"] for s in record["stages"]),
         "agent": record["metrics"].get("final_agent/sampled_success_rate"),
         "teacher": record["metrics"].get("final_teacher/sampled_success_rate"),

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gtr_core.agent.loading import adapter_config, adapter_targets, base_tensors, own_names, peft_names
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.swapping import put_on
+from gtr_core.agent.swapping import swap
 from gtr_core.config import LoraSettings, MergeConfig, ModelConfig
 from gtr_core.deltas.low_rank import to_adapter
 from gtr_core.deltas.read import DELTA, read_deltas
@@ -129,7 +129,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
     return load_file(directory / WEIGHTS)
 
 
-def become(policy: Policy, directory: Path) -> None:
+def load_into(policy: Policy, directory: Path) -> None:
     """Set the weights of a policy at its start to a checkpoint's; a teacher replaces the base's own, adapters at 0."""
     role = read_card(directory).role
     if role == "start":
@@ -137,7 +137,7 @@ def become(policy: Policy, directory: Path) -> None:
     if role == "agent":
         policy.load(read_weights(directory))
         return
-    put_on(policy.model, read_teacher(directory, base_tensors(policy)))
+    swap(policy.model, read_teacher(directory, base_tensors(policy)))
     with torch.no_grad():
         for name, adapter in policy.trainable.items():
             if ".lora_B." in name:

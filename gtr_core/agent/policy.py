@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gtr_core.agent.head import token_log_probs
+from gtr_core.agent.logprobs import token_log_probs
 from gtr_core.agent.processor import Reader
 from gtr_core.agent.recompute import layers_recomputed
 from gtr_core.agent.sampling import DrawToken, strip_end
 from gtr_core.agent.sharding import ForwardPass, shard, whole
-from gtr_core.agent.swapping import put_on
+from gtr_core.agent.swapping import swap
 from gtr_core.agent.tokens import banned_ids, end_ids
 from gtr_core.agent.trainable import adapters_off, trainable_parameters
 from gtr_core.config import SamplingConfig
@@ -213,12 +213,12 @@ class Policy:
 
         No gradient can reach them (PAPER.md invariants 10 and 20).
         """
-        take_off = put_on(self.model, dense)
+        restore = swap(self.model, dense)
         try:
             with nullcontext() if adapters else adapters_off(self.model), torch.no_grad():
                 yield
         finally:
-            take_off()
+            restore()
 
 
 def _bytes(encoded: Mapping[str, Tensor]) -> int:

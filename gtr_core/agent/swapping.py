@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from gtr_core.agent.trainable import base_parameters
 
 
-def put_on(model: nn.Module, dense: Mapping[str, Tensor]) -> Callable[[], None]:
-    """Make the model compute with `dense`, by base names; the result takes it back."""
+def swap(model: nn.Module, dense: Mapping[str, Tensor]) -> Callable[[], None]:
+    """Make the model compute with `dense`, by base names; the result restores its own."""
     parameters = base_parameters(model)
     linears = {n.replace(".base_layer", ""): m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     undo: list[Callable[[], None]] = []
@@ -30,11 +30,11 @@ def put_on(model: nn.Module, dense: Mapping[str, Tensor]) -> Callable[[], None]:
         if bool(delta.any()):
             undo.append(layer.register_forward_hook(partial(_add_product, delta)).remove)
 
-    def take_off() -> None:
+    def restore() -> None:
         for each in undo:
             each()
 
-    return take_off
+    return restore
 
 
 def _set_data(parameter: nn.Parameter, data: Tensor) -> None:

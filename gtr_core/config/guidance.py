@@ -39,7 +39,7 @@ class SFTConfig(Section):
 
     weight: NonNegativeFloat = 1.0
     window: NonNegativeInt = 0  # iterations the buffer spans; 0 = all
-    capacity: NonNegativeInt = 0  # lessons the buffer keeps, each of the window as likely as another; 0 = all
+    capacity: NonNegativeInt = 0  # examples the buffer keeps, each of the window as likely as another; 0 = all
     temperature: PositiveFloat = 0.2  # the teacher's first try
     heat: Annotated[float, Field(ge=1)] = 1.1  # factor a retry
     max_temperature: float = 0.9
@@ -50,7 +50,7 @@ class SFTConfig(Section):
 class DistillConfig(Section):
     """Guidance without RL: the guidance of another method is all that the update follows, no reward plays a part.
 
-    `gtr`, `turbo_sft`: the lessons' loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
+    `gtr`, `turbo_sft`: the SFT loss alone. `turbo_kl`: A = -beta * KL, the policy gradient that lowers the agent's
     KL from its teacher; with `kl.estimator=k1`, `kl.per=token` and `kl.invalid=null` its expectation is the gradient of
     each token's reverse KL. A teacher merged from checkpoints knows no more than they do, and before the first change
     it is the agent: `turbo_kl` then has nothing to follow, and serves runs forked from ones that learned otherwise.

@@ -1,7 +1,7 @@
 """Imitation of corrected thoughts (GTR, PAPER.md 1.3): who corrects is a `Corrector`.
 
-A corrector looks at the agent's valid answers. Where it judges the thought right there is no lesson; where it writes a
-better one, that thought with the agent's own action after it, masked, is a lesson for the DAgger buffer.
+A corrector looks at the agent's valid answers. Where it judges the thought right there is no example; where it writes a
+better one, that thought with the agent's own action after it, masked, is an example for the DAgger buffer.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.spans import thought_tokens
+from gtr_core.agent.token_spans import thought_tokens
 from gtr_core.config.choices import CORRECTORS, load, module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.envs.practice import training_arguments
@@ -18,13 +18,13 @@ from gtr_core.envs.registry import modules_of
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.base import Case
 from gtr_core.guidance.corrector.corrections import Corrector
-from gtr_core.guidance.lessons import Lessons
+from gtr_core.guidance.sft_examples import SFTExamples
 from gtr_core.rollout.collect import replay
-from gtr_core.rollout.types import Lesson, Rollout, save_lessons
+from gtr_core.rollout.types import Rollout, SFTExample, save_examples
 
 
-class CorrectedGuidance(Lessons):
-    """Corrected thoughts as lessons; the corrector is a teacher of its own, and no merge enters."""
+class CorrectedGuidance(SFTExamples):
+    """Corrected thoughts as examples; the corrector is a teacher of its own, and no merge enters."""
 
     merged_teacher: ClassVar[bool] = False
 
@@ -46,19 +46,19 @@ class CorrectedGuidance(Lessons):
         load(CORRECTORS[self.experiment.corrector.kind])(self.experiment, Path())
 
     def compute(self, case: Case, directory: Path) -> dict[str, float]:
-        """Write a lesson for each wrong thought that could be corrected."""
+        """Write an example for each wrong thought that could be corrected."""
         experiment, stream = self.experiment, ("rollout", self.experiment.seed, case.iteration)
         corrector: Corrector = load(CORRECTORS[experiment.corrector.kind])(experiment, case.workspace)
         states = replay(case.rollout, experiment.env, stream, case.iteration)
-        lessons, metrics = correct(case.start(), case.rollout, states, corrector)
-        save_lessons(lessons, directory)
+        examples, metrics = correct(case.start(), case.rollout, states, corrector)
+        save_examples(examples, directory)
         return metrics
 
 
 def correct(
     policy: Policy, rollout: Rollout, states: Iterable[tuple[int, TextEnv]], corrector: Corrector
-) -> tuple[list[Lesson], dict[str, float]]:
-    """One lesson for each of the agent's valid turns whose thought was wrong and could be corrected.
+) -> tuple[list[SFTExample], dict[str, float]]:
+    """One example for each of the agent's valid turns whose thought was wrong and could be corrected.
 
     A correction that the agent could not say within its token limit would teach it to be cut off: it is skipped and
     counted.
@@ -79,23 +79,23 @@ def correct(
                 yield n, env
 
     found = corrector(rollout, asked())
-    lessons = [_lesson(policy, rollout, n, found.fields[n], keys[n]) for n in sorted(found.fields)]
-    fitting = [s for s in lessons if len(s.answer) <= policy.sampling.max_new_tokens]
+    examples = [_example(policy, rollout, n, found.fields[n], keys[n]) for n in sorted(found.fields)]
+    fitting = [s for s in examples if len(s.answer) <= policy.sampling.max_new_tokens]
     metrics = {
         "guidance/lessons": float(len(fitting)),
         "guidance/judged_right": float(found.right),
         "guidance/skipped_invalid_agent": float(rollout.size - len(keys)),
         "guidance/skipped_uncorrected": float(found.skipped),
-        "guidance/skipped_too_long": float(len(lessons) - len(fitting)),
+        "guidance/skipped_too_long": float(len(examples) - len(fitting)),
     }
     return fitting, metrics | found.figures
 
 
-def _lesson(policy: Policy, rollout: Rollout, n: int, fields: Mapping[str, object], keys: Sequence[str]) -> Lesson:
+def _example(policy: Policy, rollout: Rollout, n: int, fields: Mapping[str, object], keys: Sequence[str]) -> SFTExample:
     """The corrected thought in the environment's order of keys, then the agent's own action tokens."""
     thought = json.dumps({key: fields[key] for key in keys[:-1]}, ensure_ascii=False)[:-1] + ", "
     whole = policy.encode_answer(thought + rollout.texts_N[n][rollout.action_start_N[n] :])
     taught = whole[: thought_tokens(whole, policy.decode, len(thought))]
-    return Lesson(
+    return SFTExample(
         rollout.image(n), rollout.prompts_N[n], taught + rollout.answers_N[n][rollout.thought_N[n] :], len(taught)
     )

@@ -1,7 +1,7 @@
 """Imitation of the teacher's thoughts (PAPER.md 1.3 and 1.5).
 
 For the agent's own state the teacher writes an answer; its thought is kept, its action is replaced by the agent's, and
-the loss covers the thought alone, so that the teacher says how to think and never what to do. Lessons join a DAgger
+the loss covers the thought alone, so that the teacher says how to think and never what to do. SFTExamples join a DAgger
 buffer that grows through the run and is sampled uniformly.
 """
 
@@ -14,27 +14,27 @@ import numpy as np
 from torch import Tensor
 
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.spans import thought_tokens
+from gtr_core.agent.token_spans import thought_tokens
 from gtr_core.config import SamplingConfig, SFTConfig
 from gtr_core.envs import make
 from gtr_core.envs.parser import parse
 from gtr_core.envs.registry import modules_of
 from gtr_core.guidance.base import Case
-from gtr_core.guidance.lessons import Lessons
-from gtr_core.rollout.types import Lesson, Rollout, save_lessons
+from gtr_core.guidance.sft_examples import SFTExamples
+from gtr_core.rollout.types import Rollout, SFTExample, save_examples
 from gtr_core.seeding.streams import generator
 
 ActionStart = Callable[[str], int | None]  # character where a valid answer's action begins; None for an invalid one
 
 
-class SFTGuidance(Lessons):
-    """The merged teacher's own thoughts as lessons."""
+class SFTGuidance(SFTExamples):
+    """The merged teacher's own thoughts as examples."""
 
     merged_teacher: ClassVar[bool] = True
 
     @property
     def asked(self) -> dict[str, Any]:
-        """All but how the update uses the lessons."""
+        """All but how the update uses the examples."""
         settings = {k: v for k, v in self.used.items() if k not in ("weight", "window", "capacity")}
         return settings | {"batch_size": self.experiment.rollout.batch_size}
 
@@ -44,7 +44,7 @@ class SFTGuidance(Lessons):
         return modules_of(self.experiment.env.id, **dict(self.experiment.env.kwargs))
 
     def compute(self, case: Case, directory: Path) -> dict[str, float]:
-        """Write a lesson for each turn that the teacher could answer."""
+        """Write an example for each turn that the teacher could answer."""
         experiment = self.experiment
         keys = make(experiment.env.id, **dict(experiment.env.kwargs)).keys
 
@@ -53,10 +53,10 @@ class SFTGuidance(Lessons):
             return parsed.action_start if parsed.valid else None
 
         stream = ("lessons", experiment.seed, case.iteration)
-        lessons, metrics = teach(
+        examples, metrics = teach(
             case.start(), case.teacher(), case.rollout, action_start, self.sft, experiment.rollout.batch_size, stream
         )
-        save_lessons(lessons, directory)
+        save_examples(examples, directory)
         return metrics
 
 
@@ -68,8 +68,8 @@ def teach(
     config: SFTConfig,
     batch_size: int,
     stream: tuple[str | int, ...],
-) -> tuple[list[Lesson], dict[str, float]]:
-    """One lesson for each of the agent's valid turns for which the teacher writes a valid answer.
+) -> tuple[list[SFTExample], dict[str, float]]:
+    """One example for each of the agent's valid turns for which the teacher writes a valid answer.
 
     A teacher's invalid answer is asked again, hotter each time, up to `config.tries`; then the turn is skipped and
     counted (invariants 30, 31).
@@ -94,7 +94,7 @@ def teach(
             failed = []
             for start in range(0, len(open_turns), batch_size):
                 chunk = open_turns[start : start + batch_size]
-                answers = _ask(policy, rollout, chunk, sampling, (*stream, attempt))
+                answers = _generate(policy, rollout, chunk, sampling, (*stream, attempt))
                 tokens += sum(map(len, answers))
                 for n, answer in zip(chunk, answers, strict=True):
                     begin = action_start(policy.decode(answer))
@@ -103,22 +103,22 @@ def teach(
                     else:
                         taught[n] = answer[: thought_tokens(answer, policy.decode, begin)]
             open_turns = failed
-    lessons = [
-        Lesson(
+    examples = [
+        SFTExample(
             rollout.image(n), rollout.prompts_N[n], thought + rollout.answers_N[n][rollout.thought_N[n] :], len(thought)
         )
         for n, thought in sorted(taught.items())
     ]
     metrics = {
-        "guidance/lessons": float(len(lessons)),
+        "guidance/lessons": float(len(examples)),
         "guidance/skipped_invalid_agent": float(rollout.size - asked),
         "guidance/skipped_invalid_teacher": float(len(open_turns)),
         "guidance/tokens_generated": float(tokens),
     }
-    return lessons, metrics
+    return examples, metrics
 
 
-def _ask(
+def _generate(
     policy: Policy, rollout: Rollout, chunk: list[int], sampling: SamplingConfig, stream: tuple[str | int, ...]
 ) -> list[list[int]]:
     prompts = [policy.encode(rollout.image(n), rollout.prompts_N[n]) for n in chunk]

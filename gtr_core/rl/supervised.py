@@ -9,23 +9,23 @@ from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.policy import Policy
 from gtr_core.config import WarmStartConfig
 from gtr_core.rl.trainer import imitation_loss, taught_tokens
-from gtr_core.rollout.types import Lesson
+from gtr_core.rollout.types import SFTExample
 
 
-def imitate(
+def train_sft(
     policy: Policy,
-    lessons: Sequence[Lesson],
+    examples: Sequence[SFTExample],
     config: WarmStartConfig,
     shuffle: torch.Generator,
     report: Callable[[int, float], None],
 ) -> float:
-    """Train all of the model's trainable parameters on the lessons; the last loss a token.
+    """Train all of the model's trainable parameters on the examples; the last loss a token.
 
     AdamW, cosine schedule of `steps` after a short warm-up, gradient norm 1; stops at `stop_at`.
 
     Args:
         policy: changed in place.
-        lessons: shuffled anew each time they run out.
+        examples: shuffled anew each time they run out.
         config: schedule and batch size.
         shuffle: the order.
         report: called with (step, loss a token) at every step.
@@ -37,8 +37,8 @@ def imitate(
     loss_a_token = float("nan")
     for step in range(config.stop_at):
         while len(order) < config.batch_size:
-            order += torch.randperm(len(lessons), generator=shuffle).tolist()
-        batch, order = [lessons[i] for i in order[: config.batch_size]], order[config.batch_size :]
+            order += torch.randperm(len(examples), generator=shuffle).tolist()
+        batch, order = [examples[i] for i in order[: config.batch_size]], order[config.batch_size :]
         progress = step / max(1, config.steps)
         scale = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimiser.param_groups:

@@ -1,4 +1,4 @@
-"""The RL update: epochs of PPO over one rollout, with lessons beside it where the method imitates (PAPER.md 1.7)."""
+"""The RL update: epochs of PPO over one rollout, with examples beside it where the method imitates (PAPER.md 1.7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ from gtr_core.rl.optimiser import Optimiser
 from gtr_core.rl.ppo import policy_loss, span_weights, value_loss
 from gtr_core.rl.ranks import Ranks
 from gtr_core.rl.terms import Terms
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 
 ALONE = Ranks()
 
@@ -89,7 +89,7 @@ class Trainer:
                 statistics.join(share.statistics)
                 divergence, turns = divergence + share.divergence, turns + len(minibatch)
                 first_error = share.ratio_error if first_error is None else first_error
-                if guidance.lessons:
+                if guidance.examples:
                     self._sft_backward(guidance, len(minibatch), shuffle, statistics)
                 self._step(statistics)
             statistics.sums["ppo/kl_old_new"], statistics.sums["ppo/kl_old_new#"] = divergence, turns
@@ -180,18 +180,18 @@ class Trainer:
         return self.config.thought_coef * thought + len(rollout.answers_N[n]) - thought
 
     def _sft_backward(self, guidance: Terms, count: int, shuffle: torch.Generator, statistics: Statistics) -> None:
-        """One uniformly drawn lesson a PPO sample (invariant 30); the mean loss a thought token."""
-        drawn = torch.randint(len(guidance.lessons), (count,), generator=shuffle)
-        tokens = sum(taught_tokens(guidance.lessons[i]) for i in drawn.tolist())
+        """One uniformly drawn example a PPO sample (invariant 30); the mean loss a thought token."""
+        drawn = torch.randint(len(guidance.examples), (count,), generator=shuffle)
+        tokens = sum(taught_tokens(guidance.examples[i]) for i in drawn.tolist())
         own = statistics if self.ranks.count == 1 else Statistics()
         for micro, counts in self.ranks.share(drawn.split(self.config.microbatch)):
-            lessons = [guidance.lessons[i] for i in micro.tolist()]
-            loss = imitation_loss(self.policy, lessons)
+            examples = [guidance.examples[i] for i in micro.tolist()]
+            loss = imitation_loss(self.policy, examples)
             part = guidance.sft_weight * loss / max(tokens, 1)
             _finite(part, "the imitation loss")
             self.optimiser.backward(part * counts)
             if counts:
-                own.add("guidance/sft_loss", float(loss.detach()), sum(map(taught_tokens, lessons)))
+                own.add("guidance/sft_loss", float(loss.detach()), sum(map(taught_tokens, examples)))
         if own is not statistics:
             for sums in self.ranks.gather(own.sums):
                 statistics.join(Statistics(sums))
@@ -219,17 +219,17 @@ def _optimiser(parameters: Mapping[str, Tensor], config: PPOConfig, ranks: Ranks
     return ZeroOptimiser(parameters, config, ranks)
 
 
-def taught_tokens(lesson: Lesson) -> int:
-    """How many of a lesson's tokens carry loss."""
-    return len(lesson.answer) if lesson.thought is None else lesson.thought
+def taught_tokens(example: SFTExample) -> int:
+    """How many of an example's tokens carry loss."""
+    return len(example.answer) if example.thought is None else example.thought
 
 
-def imitation_loss(policy: Policy, lessons: Sequence[Lesson]) -> Tensor:
+def imitation_loss(policy: Policy, examples: Sequence[SFTExample]) -> Tensor:
     """Summed negative log-likelihood of the taught tokens at temperature 1; prompt, padding and action carry none
     (invariant 29)."""
-    prompts = [policy.encode(s.image, s.prompt) for s in lessons]
-    scores = policy.score(prompts, [s.answer for s in lessons], temperature=1.0)
-    taught = torch.tensor([taught_tokens(s) for s in lessons], device=scores.logp_B_R.device)
+    prompts = [policy.encode(s.image, s.prompt) for s in examples]
+    scores = policy.score(prompts, [s.answer for s in examples], temperature=1.0)
+    taught = torch.tensor([taught_tokens(s) for s in examples], device=scores.logp_B_R.device)
     mask = torch.arange(scores.logp_B_R.shape[1], device=taught.device) < taught[:, None]
     return -(scores.logp_B_R * mask).sum()
 

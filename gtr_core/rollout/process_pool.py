@@ -59,7 +59,7 @@ class _Worker:
     ready: bool = False
 
 
-class GamePool:
+class ProcessPool:
     """`games` text environments, played by `workers` processes.
 
     A worker that dies, or that takes longer than `limit_s` for a turn, is killed and replaced; its games are played
@@ -85,9 +85,9 @@ class GamePool:
         self._build = build
         self._context = multiprocessing.get_context("spawn")
         self._episodes = [_Episode() for _ in range(games)]
-        self._workers = [self._hire() for _ in range(min(workers, games))]
+        self._workers = [self._spawn() for _ in range(min(workers, games))]
 
-    def __enter__(self) -> "GamePool":
+    def __enter__(self) -> "ProcessPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +102,7 @@ class GamePool:
         """Begin an episode in each of these games; None for one that could not be begun and was dropped."""
         for game in starts:
             self._episodes[game] = _Episode()
-        answers = self._ask_all([_Request(game, start) for game, start in starts.items()])
+        answers = self._request_all([_Request(game, start) for game, start in starts.items()])
         return {game: answers.get(game) for game in starts}
 
     def act(self, texts: Mapping[int, str]) -> dict[int, Turn]:
@@ -110,8 +110,10 @@ class GamePool:
         for game in texts:
             if self._episodes[game].seen is None:
                 raise RuntimeError(f"game {game} has no episode: reset it first")
-        answers = self._ask_all([_Request(game, text) for game, text in texts.items() if not self._episodes[game].lost])
-        turns = {game: answers.get(game) or self._given_up(game, text) for game, text in texts.items()}
+        answers = self._request_all(
+            [_Request(game, text) for game, text in texts.items() if not self._episodes[game].lost]
+        )
+        turns = {game: answers.get(game) or self._truncated(game, text) for game, text in texts.items()}
         for game, turn in turns.items():
             if turn.outcome.terminated or turn.outcome.truncated:
                 self._episodes[game] = _Episode()
@@ -123,17 +125,17 @@ class GamePool:
             _end(worker)
         self._workers = []
 
-    def _ask_all(self, requests: Sequence[_Request]) -> dict[int, Any]:
+    def _request_all(self, requests: Sequence[_Request]) -> dict[int, Any]:
         """The answers by game, all workers at work at the same time; a dropped game has none."""
         shares = [[r for r in requests if r.game % len(self._workers) == w] for w in range(len(self._workers))]
         for w, share in enumerate(shares):
             self._send(w, share)
         answers: dict[int, Any] = {}
         for w, share in enumerate(shares):
-            answers |= self._hear_all(w, share)
+            answers |= self._receive_all(w, share)
         return answers
 
-    def _hear_all(self, w: int, share: Sequence[_Request]) -> dict[int, Any]:
+    def _receive_all(self, w: int, share: Sequence[_Request]) -> dict[int, Any]:
         """One worker's answers; where it fails, another takes over, repeats what was played and goes on."""
         answers: dict[int, Any] = {}
         faults: Counter[int] = Counter()
@@ -141,12 +143,12 @@ class GamePool:
         rest = list(share)
         while again or rest:
             request = (again or rest)[0]
-            heard, answer = self._hear(w, self.limit_s)
-            if heard and again:
+            received, answer = self._receive(w, self.limit_s)
+            if received and again:
                 again.pop(0)
-            elif heard:
+            elif received:
                 answers[request.game] = answer
-                self._note(rest.pop(0), answer)
+                self._remember(rest.pop(0), answer)
             else:
                 faults[request.game] += 1
                 if faults[request.game] == TRIES:
@@ -157,7 +159,7 @@ class GamePool:
                 self._send(w, [*again, *rest])
         return answers
 
-    def _hear(self, w: int, limit_s: float) -> tuple[bool, Any]:
+    def _receive(self, w: int, limit_s: float) -> tuple[bool, Any]:
         """The worker's next answer; (False, None) when it died or took too long."""
         pipe = self._workers[w].pipe
         try:
@@ -169,13 +171,13 @@ class GamePool:
         """Hand the worker its requests as one message, so that neither side waits for the other to read."""
         worker = self._workers[w]
         if not worker.ready:
-            worker.ready, _ = self._hear(w, START_LIMIT_S)
+            worker.ready, _ = self._receive(w, START_LIMIT_S)
             if not worker.ready:
                 raise RuntimeError("a worker process did not start: its error is printed above")
         with suppress(OSError):  # a dead worker is met where its answer is awaited
             worker.pipe.send(requests)
 
-    def _note(self, request: _Request, answer: Observation | Turn) -> None:
+    def _remember(self, request: _Request, answer: Observation | Turn) -> None:
         episode = self._episodes[request.game]
         episode.requests.append(request)
         episode.seen = answer.observation if isinstance(answer, Turn) else answer
@@ -188,13 +190,13 @@ class GamePool:
         self.dropped += 1
         self._episodes[game].lost = True
 
-    def _given_up(self, game: int, text: str) -> Turn:
+    def _truncated(self, game: int, text: str) -> Turn:
         seen = self._episodes[game].seen
         assert seen is not None
         answer = Answer(text, {}, valid=False, legal=False, action=0, action_start=len(text))
         return Turn(Outcome(answer, 0.0, terminated=False, truncated=True, won=False, thought={}), seen)
 
-    def _hire(self) -> _Worker:
+    def _spawn(self) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(target=_work, args=(self._build, there), daemon=True)
         process.start()
@@ -204,7 +206,7 @@ class GamePool:
     def _replace(self, w: int) -> None:
         self.restarted += 1
         _end(self._workers[w])
-        self._workers[w] = self._hire()
+        self._workers[w] = self._spawn()
 
 
 def _end(worker: _Worker) -> None:

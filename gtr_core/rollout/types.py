@@ -103,7 +103,7 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class SFTExample:
     """One supervised sample: a picture, a prompt and the answer to learn.
 
     With `thought` set, only that many leading tokens are learned: an agent's own action after a teacher's thought.
@@ -115,18 +115,18 @@ class Lesson:
     thought: int | None = None
 
 
-def save_lessons(lessons: list[Lesson], directory: Path) -> None:
-    """Write lessons as `lessons.safetensors` and `lessons.jsonl`."""
+def save_examples(examples: list[SFTExample], directory: Path) -> None:
+    """Write examples as `lessons.safetensors` and `lessons.jsonl`."""
     book = PictureBook()
     rows = [
-        {"prompt": s.prompt, "answer": s.answer, "thought": s.thought, "picture": book.add(s.image)} for s in lessons
+        {"prompt": s.prompt, "answer": s.answer, "thought": s.thought, "picture": book.add(s.image)} for s in examples
     ]
     save_file(pack(book.pictures), directory / "lessons.safetensors")
     (directory / "lessons.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def load_lessons(directory: Path) -> list[Lesson]:
-    """The lessons that `save_lessons` wrote."""
+def load_examples(directory: Path) -> list[SFTExample]:
+    """The examples that `save_examples` wrote."""
     pictures = unpack(load_file(directory / "lessons.safetensors"))
     rows = [json.loads(line) for line in (directory / "lessons.jsonl").read_text().splitlines()]
-    return [Lesson(pictures[r["picture"]], r["prompt"], r["answer"], r["thought"]) for r in rows]
+    return [SFTExample(pictures[r["picture"]], r["prompt"], r["answer"], r["thought"]) for r in rows]

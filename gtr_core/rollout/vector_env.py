@@ -1,4 +1,4 @@
-"""The environments of a rollout, a seat each: in this process, or in worker processes that may crash or hang."""
+"""The environments of a rollout as one vector: in this process, or in worker processes that may crash or hang."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,35 +12,35 @@ from gtr_core.config import EnvConfig
 from gtr_core.envs import make
 from gtr_core.envs.practice import training_arguments
 from gtr_core.envs.text import Observation, Outcome, TextEnv
-from gtr_core.rollout.process_pool import GamePool, Start
+from gtr_core.rollout.process_pool import ProcessPool, Start
 from gtr_core.seeding.streams import derive
 
 DEALS = 10  # tries to begin an episode, each with a deal of its own
 
 
-def seat_env(env: EnvConfig, iteration: int, first: int, seat: int) -> TextEnv:
-    """The environment that trains in seat `first + seat`, as the iteration has it where it drifts."""
-    return make(env.id, iteration=iteration, **training_arguments(env, first + seat))
+def build_env(env: EnvConfig, iteration: int, first: int, index: int) -> TextEnv:
+    """The environment number `first + index` of a rollout, as the iteration has it where it drifts."""
+    return make(env.id, iteration=iteration, **training_arguments(env, first + index))
 
 
 class _Deals:
-    """The random streams of every seat's episodes, each named by the seat's number in the rollout and the episode's."""
+    """The random streams of every environment's episodes, named by its number in the rollout and the episode's."""
 
-    def __init__(self, stream: tuple[str | int, ...], seats: int, first: int) -> None:
-        self._stream, self._first, self._next = stream, first, [0] * seats
+    def __init__(self, stream: tuple[str | int, ...], count: int, first: int) -> None:
+        self._stream, self._first, self._next = stream, first, [0] * count
 
-    def next(self, seat: int) -> Start:
-        """How the seat's next episode begins."""
-        number = self._next[seat]
-        self._next[seat] += 1
-        deal, fallback = (derive(*self._stream, what, self._first + seat, number) for what in ("deal", "fallback"))
+    def next(self, index: int) -> Start:
+        """How the next episode of an environment begins."""
+        number = self._next[index]
+        self._next[index] += 1
+        deal, fallback = (derive(*self._stream, what, self._first + index, number) for what in ("deal", "fallback"))
         return Start(deal, fallback=fallback)
 
 
-class Seats:
+class VectorEnv:
     """`count` environments in this process; each has streams of its own for its deals and its random fallbacks.
 
-    They are the seats `first`, `first + 1`, ... of a rollout, of which they may be a part.
+    They are number `first`, `first + 1`, ... of a rollout, of which they may be a part.
     """
 
     faults: dict[str, int]
@@ -48,10 +48,10 @@ class Seats:
     def __init__(
         self, env: EnvConfig, count: int, stream: tuple[str | int, ...], iteration: int, first: int = 0
     ) -> None:
-        self.envs = [seat_env(env, iteration, first, seat) for seat in range(count)]
+        self.envs = [build_env(env, iteration, first, index) for index in range(count)]
         self.faults = {}
         self._deals = _Deals(stream, count, first)
-        self._fallback = [self._deal(seat) for seat in range(count)]
+        self._fallback = [self._deal(index) for index in range(count)]
 
     def __enter__(self) -> Self:
         return self
@@ -62,26 +62,26 @@ class Seats:
 
     @property
     def observations(self) -> list[Observation]:
-        """What each seat's agent sees now."""
+        """What the agent sees now in each environment."""
         return [env.observation for env in self.envs]
 
     def act(self, texts: Sequence[str]) -> list[Outcome]:
-        """Play an answer in every seat; where an episode ends, the next one begins."""
+        """Play an answer in every environment; where an episode ends, the next one begins."""
         outcomes = []
-        for seat, (env, text) in enumerate(zip(self.envs, texts, strict=True)):
-            outcomes.append(env.act(text, self._fallback[seat]))
+        for index, (env, text) in enumerate(zip(self.envs, texts, strict=True)):
+            outcomes.append(env.act(text, self._fallback[index]))
             if outcomes[-1].terminated or outcomes[-1].truncated:
-                self._fallback[seat] = self._deal(seat)
+                self._fallback[index] = self._deal(index)
         return outcomes
 
-    def _deal(self, seat: int) -> np.random.Generator:
-        start = self._deals.next(seat)
-        self.envs[seat].reset(start.seed)
+    def _deal(self, index: int) -> np.random.Generator:
+        start = self._deals.next(index)
+        self.envs[index].reset(start.seed)
         return np.random.default_rng(start.fallback)
 
 
-class PooledSeats:
-    """The same seats, played by worker processes; what they play does not depend on how many there are.
+class ProcessVectorEnv:
+    """The same environments, played by worker processes; what they play does not depend on how many there are.
 
     `faults` counts workers that were restarted and episodes that were dropped.
     """
@@ -96,7 +96,7 @@ class PooledSeats:
         limit_s: float,
         first: int = 0,
     ) -> None:
-        self._pool = GamePool(partial(seat_env, env, iteration, first), count, workers, limit_s)
+        self._pool = ProcessPool(partial(build_env, env, iteration, first), count, workers, limit_s)
         self._deals = _Deals(stream, count, first)
         self._seen: dict[int, Observation] = {}
         with ExitStack() as on_failure:
@@ -117,22 +117,24 @@ class PooledSeats:
 
     @property
     def observations(self) -> list[Observation]:
-        """What each seat's agent sees now."""
-        return [self._seen[seat] for seat in range(len(self._seen))]
+        """What the agent sees now in each environment."""
+        return [self._seen[index] for index in range(len(self._seen))]
 
     def act(self, texts: Sequence[str]) -> list[Outcome]:
-        """Play an answer in every seat; where an episode ends, or is dropped, the next one begins."""
+        """Play an answer in every environment; where an episode ends, or is dropped, the next one begins."""
         turns = self._pool.act(dict(enumerate(texts)))
-        for seat, turn in turns.items():
-            self._seen[seat] = turn.observation
+        for index, turn in turns.items():
+            self._seen[index] = turn.observation
         self._deal([s for s, turn in turns.items() if turn.outcome.terminated or turn.outcome.truncated])
-        return [turns[seat].outcome for seat in range(len(texts))]
+        return [turns[index].outcome for index in range(len(texts))]
 
-    def _deal(self, seats: Sequence[int]) -> None:
+    def _deal(self, indices: Sequence[int]) -> None:
         for _ in range(DEALS):
-            began = self._pool.reset({seat: self._deals.next(seat) for seat in seats})
-            self._seen |= {seat: seen for seat, seen in began.items() if seen is not None}
-            seats = [seat for seat, seen in began.items() if seen is None]
-            if not seats:
+            began = self._pool.reset({index: self._deals.next(index) for index in indices})
+            self._seen |= {index: seen for index, seen in began.items() if seen is not None}
+            indices = [index for index, seen in began.items() if seen is None]
+            if not indices:
                 return
-        raise RuntimeError(f"{DEALS} episodes in a row could not be begun in seat {seats[0]}: each crashed or hung")
+        raise RuntimeError(
+            f"{DEALS} episodes in a row could not be begun in environment {indices[0]}: each crashed or hung"
+        )

@@ -55,8 +55,8 @@ def shared(path: Path) -> Iterator[None]:
         _release(descriptor)
 
 
-def take(path: Path, purpose: str) -> int | None:
-    """Hold the lock file `path` if nobody does, until `give_back` or the end of this process; the file stays.
+def acquire(path: Path, purpose: str) -> int | None:
+    """Hold the lock file `path` if nobody does, until `release` or the end of this process; the file stays.
 
     What it gives is the hold; None says that another has it. `purpose` tells others what it is held for.
     """
@@ -69,8 +69,8 @@ def take(path: Path, purpose: str) -> int | None:
     return descriptor
 
 
-def give_back(hold: int) -> None:
-    """Let go of what `take` gave."""
+def release(hold: int) -> None:
+    """Let go of what `acquire` gave."""
     _release(hold)
 
 

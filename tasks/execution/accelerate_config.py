@@ -31,7 +31,7 @@ SECTIONS = ("fp8_config", "parallelism_config", "megatron_lm_config", "mpirun_co
 
 
 @dataclass(frozen=True)
-class Team:
+class AccelerateConfig:
     """`count` processes of this machine, each with the whole model, or with a part of every weight as `fsdp` says.
 
     With the whole model, `zero` (1 or 2) is the stage of DeepSpeed's ZeRO by which they share the optimiser.
@@ -64,7 +64,7 @@ class Team:
         ).to_json_file(path)
 
 
-def team_of(execution: ExecutionConfig) -> Team:
+def read_accelerate_config(execution: ExecutionConfig) -> AccelerateConfig:
     """The processes that `execution.processes` and `execution.accelerate` ask for.
 
     Raises:
@@ -72,7 +72,9 @@ def team_of(execution: ExecutionConfig) -> Team:
             name different numbers.
     """
     if not execution.accelerate:
-        return Team(execution.processes, ClusterConfig("LOCAL_MACHINE", "MULTI_GPU", "no", False, False), {})
+        return AccelerateConfig(
+            execution.processes, ClusterConfig("LOCAL_MACHINE", "MULTI_GPU", "no", False, False), {}
+        )
     name = f"execution.accelerate={execution.accelerate}"
     config = _read(execution.accelerate, name)
     kind = getattr(config.distributed_type, "value", config.distributed_type)
@@ -88,8 +90,8 @@ def team_of(execution: ExecutionConfig) -> Team:
     if count == 1:
         raise ConfigError(f"{name} is for several processes: set execution.processes=2 or more.")
     if kind == "DEEPSPEED":
-        return Team(count, config, {}, int(config.deepspeed_config.get("zero_stage", 2)))
-    return Team(count, config, {key: given[key] for key in FSDP if key in given} if kind == "FSDP" else {})
+        return AccelerateConfig(count, config, {}, int(config.deepspeed_config.get("zero_stage", 2)))
+    return AccelerateConfig(count, config, {key: given[key] for key in FSDP if key in given} if kind == "FSDP" else {})
 
 
 def _read(path: str, name: str) -> ClusterConfig:

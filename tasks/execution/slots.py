@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from gtr_core.config import ConfigError, SlotsConfig
-from gtr_core.util.locks import exclusive, give_back, holder, take
+from gtr_core.util.locks import acquire, exclusive, holder, release
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +56,16 @@ class Slots:
         elif self.devices:
             if not _kept():
                 self._check_unused()
-                hold, number = self._take(f"{self.run}, from {stage} on")
+                hold, number = self._acquire(f"{self.run}, from {stage} on")
                 _kept().append(hold)
                 os.environ["CUDA_VISIBLE_DEVICES"] = self._device(number)
             yield
         elif self.limit:
-            hold, _ = self._take(f"{stage} of {self.run}")
+            hold, _ = self._acquire(f"{stage} of {self.run}")
             try:
                 yield
             finally:
-                give_back(hold)
+                release(hold)
         else:
             yield
 
@@ -76,19 +76,19 @@ class Slots:
         """
         if not self.devices and not self.limit:
             return Reservation(self)
-        queue = take(self.folder / "queue.lock", stage)
+        queue = acquire(self.folder / "queue.lock", stage)
         if queue is None:
             return None
         free: list[tuple[int, int]] = []  # number and hold
         needed = 1 if self.devices else 2
         for number, lock in enumerate(self._locks()):
-            hold = take(lock, f"{stage} of {self.run}, beside its training") if len(free) < needed else None
+            hold = acquire(lock, f"{stage} of {self.run}, beside its training") if len(free) < needed else None
             if hold is not None:
                 free.append((number, hold))
         enough = len(free) == needed
         for _, hold in free[1 if enough else 0 :]:
-            give_back(hold)
-        give_back(queue)
+            release(hold)
+        release(queue)
         if not enough:
             return None
         number, hold = free[0]
@@ -113,23 +113,24 @@ class Slots:
         ]
         return [self.folder / f"{name}.lock" for name in names]
 
-    def _take(self, purpose: str) -> tuple[int, int]:
+    def _acquire(self, purpose: str) -> tuple[int, int]:
         """A hold of the first free lock, and its number."""
         locks = self._locks()
         told: list[str] = []
 
-        def tell(_: str = "") -> None:
+        def report_wait(_: str = "") -> None:
             if not told:
                 told.extend(holder(lock) for lock in locks)
                 log.warning("waiting for a slot for %s; held by %s", purpose, "; by ".join(told))
 
-        with exclusive(self.folder / "queue.lock", tell):  # else who gives a slot back would be first to take it again
+        # Without the queue, who releases a slot would be the first to acquire it again.
+        with exclusive(self.folder / "queue.lock", report_wait):
             while True:
                 for number, lock in enumerate(locks):
-                    hold = take(lock, purpose)
+                    hold = acquire(lock, purpose)
                     if hold is not None:
                         return hold, number
-                tell()
+                report_wait()
                 time.sleep(_POLL_S)
 
 
@@ -143,10 +144,10 @@ class Reservation:
     slots: Slots
     hold: int | None = None
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let go of the slot, once the other process has."""
         if self.hold is not None:
-            give_back(self.hold)
+            release(self.hold)
 
 
 def slots_of(config: SlotsConfig, device: str, workspace: Path, run: str) -> Slots:

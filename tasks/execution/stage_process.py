@@ -82,24 +82,24 @@ class StageProcess:
         if found is not None:
             return found
         for left in range(self.retries, -1, -1):
-            fate = self._ask(store, stage, slots)
-            if isinstance(fate, StageRecord):
-                return cast(R, fate)
+            exit_reason = self._request(store, stage, slots)
+            if isinstance(exit_reason, StageRecord):
+                return cast(R, exit_reason)
             if left:
-                log.warning("%s: %s; trying it again in a new process", stage.name, fate)
+                log.warning("%s: %s; trying it again in a new process", stage.name, exit_reason)
         tries = f"in each of {self.retries + 1} tries" if self.retries else "in the only try"
-        raise StageProcessError(f"{stage.name}, {tries}: {fate}; finished stages are kept.")
+        raise StageProcessError(f"{stage.name}, {tries}: {exit_reason}; finished stages are kept.")
 
-    def _ask(self, *call: Any) -> StageRecord | str:
+    def _request(self, *call: Any) -> StageRecord | str:
         """The record, or what became of the process in words."""
         worker = self._started()
         try:
             worker.pipe.send(call)
             answer = worker.pipe.recv()
         except (EOFError, OSError):
-            fate = worker.fate()
+            exit_reason = worker.exit_reason()
             self.end(at_once=True)
-            return fate
+            return exit_reason
         if isinstance(answer, StageRecord):
             return answer
         if not answer.out_of_memory:
@@ -146,7 +146,7 @@ class _Worker:
         self._listener = threading.Thread(target=self._listen, args=(words,), daemon=True)
         self._listener.start()
 
-    def fate(self) -> str:
+    def exit_reason(self) -> str:
         """How the process ended, and its last words."""
         self.process.join()
         self._listener.join(timeout=2)

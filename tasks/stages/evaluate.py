@@ -19,7 +19,7 @@ from gtr_core.evaluation.play import Episode, play
 from gtr_core.merge.combine import teacher_tensors
 from gtr_core.merge.weights import sma
 from gtr_core.rollout.shards import shards
-from tasks.stages.model_cache import Workbench, workbench
+from tasks.stages.model_cache import LoadedModel, loaded_model
 from tasks.store.contents import environment_modules, evaluation_settings, model_settings
 from tasks.store.record import StageRecord
 from tasks.store.results import Averaged, Evaluated, EvaluatedPart, Merged, Started, Updated
@@ -36,7 +36,7 @@ CURVE = (
     "distinct_2",
     "tokens_generated",
 )
-Model = Updated | Merged | Averaged | Sequence[Updated] | None
+ModelRecords = Updated | Merged | Averaged | Sequence[Updated] | None
 Played = Mapping[str, list[Episode]]  # by mode
 
 
@@ -47,7 +47,7 @@ class Evaluation:
     experiment: Experiment
     iteration: int  # of the model; 0 for the start
     who: str  # `agent`, `teacher`, `start`, `mean` or `best`; the prefix of the metrics
-    model: Model  # the update or merge that made it; None: the start; several updates: their mean
+    model: ModelRecords  # the update or merge that made it; None: the start; several updates: their mean
     split: str  # `valid` for a point of the curves (greedy), `test` for the final table (greedy and sampled)
 
     @property
@@ -93,11 +93,11 @@ class Evaluation:
             "model": model_settings(experiment.model),
         }
 
-    def play(self, bench: Workbench, listed: EpisodeSet, only: range | None = None) -> Played:
+    def play_modes(self, loaded: LoadedModel, listed: EpisodeSet, only: range | None = None) -> Played:
         """The episodes, or some of them, played in each mode."""
         dense = self.who in ("teacher", "mean")
-        policy = bench.agent(self.model if isinstance(self.model, Updated) else None)
-        weights = _dense_weights(bench, self.model) if dense else {}
+        policy = loaded.agent(self.model if isinstance(self.model, Updated) else None)
+        weights = _dense_weights(loaded, self.model) if dense else {}
         played = {}
         for mode in self.modes:
             with policy.swapped(weights, adapters=not dense):
@@ -111,7 +111,7 @@ class Evaluation:
                 )
         return played
 
-    def publish(self, directory: Path, listed: EpisodeSet, played: Played) -> dict[str, float]:
+    def write_results(self, directory: Path, listed: EpisodeSet, played: Played) -> dict[str, float]:
         """Write one line an episode, `greedy.jsonl` and `sampled.jsonl`, in the set's order; the metrics."""
         metrics: dict[str, float] = {}
         for mode, episodes in played.items():
@@ -168,30 +168,32 @@ def _unplayed(what: Evaluation) -> Evaluation:
 
 
 def _compute(
-    what: Evaluation, directory: Path, start: Started, model: Model, parts: Sequence[EvaluatedPart] = ()
+    what: Evaluation, directory: Path, start: Started, model: ModelRecords, parts: Sequence[EvaluatedPart] = ()
 ) -> dict[str, float]:
     listed = what.episodes()
     played: Played
     if parts:
         played = {mode: [e for p in parts for e in _read(p.directory / f"{mode}.jsonl")] for mode in what.modes}
     else:
-        played = replace(what, model=model).play(workbench(start, what.experiment), listed)
-    return what.publish(directory, listed, played)
+        played = replace(what, model=model).play_modes(loaded_model(start, what.experiment), listed)
+    return what.write_results(directory, listed, played)
 
 
-def _compute_part(what: Evaluation, only: range, directory: Path, start: Started, model: Model) -> dict[str, float]:
-    bench = workbench(start, what.experiment)
-    for mode, episodes in replace(what, model=model).play(bench, what.episodes(), only).items():
+def _compute_part(
+    what: Evaluation, only: range, directory: Path, start: Started, model: ModelRecords
+) -> dict[str, float]:
+    loaded = loaded_model(start, what.experiment)
+    for mode, episodes in replace(what, model=model).play_modes(loaded, what.episodes(), only).items():
         (directory / f"{mode}.jsonl").write_text("".join(json.dumps(asdict(e)) + "\n" for e in episodes))
     return {}
 
 
-def _dense_weights(bench: Workbench, model: Model) -> Mapping[str, Tensor]:
+def _dense_weights(loaded: LoadedModel, model: ModelRecords) -> Mapping[str, Tensor]:
     if model is None or isinstance(model, StageRecord):
         assert not isinstance(model, Updated), "an agent is played by its own weights"
-        return bench.teacher(model)
-    deltas = [read_deltas(update.model_directory, bench.start) for update in model]
-    return dict(teacher_tensors(bench.start, deltas, sma(len(deltas)), MergeConfig(method="linear")))
+        return loaded.teacher(model)
+    deltas = [read_deltas(update.model_directory, loaded.start) for update in model]
+    return dict(teacher_tensors(loaded.start, deltas, sma(len(deltas)), MergeConfig(method="linear")))
 
 
 def _write(path: Path, listed: EpisodeSet, played: Sequence[Episode]) -> None:

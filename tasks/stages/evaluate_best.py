@@ -8,7 +8,7 @@ from pathlib import Path
 from gtr_core.config import Experiment
 from gtr_core.evaluation.choice import best_iteration
 from tasks.stages.evaluate import Evaluation
-from tasks.stages.model_cache import workbench
+from tasks.stages.model_cache import loaded_model
 from tasks.store.results import Evaluated, Started, Updated
 from tasks.store.stage import Stage
 
@@ -59,5 +59,5 @@ def _compute(
     else:
         what = Evaluation(experiment, chosen.iteration or 0, "best", chosen, "test")
         listed = what.episodes()
-        played = what.publish(directory, listed, what.play(workbench(start, experiment), listed))
+        played = what.write_results(directory, listed, what.play_modes(loaded_model(start, experiment), listed))
     return played | {"final_best/iteration": float(chosen.iteration or 0)}

@@ -9,7 +9,7 @@ from gtr_core.config.choices import module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.guidance.base import Case, Guidance, guidance_of
 from gtr_core.rollout.types import Rollout
-from tasks.stages.model_cache import workbench
+from tasks.stages.model_cache import loaded_model
 from tasks.store.contents import model_settings, training_settings
 from tasks.store.results import Guided, Merged, Played, Started, Updated
 from tasks.store.stage import Stage
@@ -23,7 +23,7 @@ def guide(
     agent: Updated | None,
     teacher: Merged | None,
 ) -> Stage[Guided]:
-    """The penalty or the lessons of one rollout, as the method's guidance has it.
+    """The penalty or the examples of one rollout, as the method's guidance has it.
 
     Args:
         experiment: the configuration, of a method that is guided.
@@ -68,9 +68,9 @@ def _compute(
     case = Case(
         iteration,
         Rollout.load(rollout.directory),
-        agent=lambda: workbench(start, experiment).agent(agent),
-        start=lambda: workbench(start, experiment).agent(None),
-        teacher=lambda: workbench(start, experiment).teacher(teacher),
+        agent=lambda: loaded_model(start, experiment).agent(agent),
+        start=lambda: loaded_model(start, experiment).agent(None),
+        teacher=lambda: loaded_model(start, experiment).teacher(teacher),
         workspace=start.workspace,
     )
     steps = iteration * experiment.rollout.envs * experiment.rollout.turns

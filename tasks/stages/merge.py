@@ -17,7 +17,7 @@ from gtr_core.evaluation.play import play
 from gtr_core.merge.combine import teacher_tensors
 from gtr_core.merge.statistics import MergeStatistics
 from gtr_core.merge.weights import full_buffer_weights, incremental_weights, sma
-from tasks.stages.model_cache import Workbench, card_settings, workbench
+from tasks.stages.model_cache import LoadedModel, card_settings, loaded_model
 from tasks.store.contents import environment_modules, evaluation_settings, model_settings
 from tasks.store.results import Averaged, Merged, Started, Updated
 from tasks.store.stage import Stage
@@ -113,23 +113,23 @@ def _compute(
     last: Merged | None = None,
 ) -> dict[str, float]:
     """Write the teacher. Raises MergeError when it did not change although the agent did."""
-    bench = workbench(start, experiment)
-    deltas: Sequence[Mapping[str, Tensor]] = [read_deltas(record.model_directory, bench.start) for record in members]
+    loaded = loaded_model(start, experiment)
+    deltas: Sequence[Mapping[str, Tensor]] = [read_deltas(record.model_directory, loaded.start) for record in members]
     if config.chosen.select:
-        deltas = load(config.chosen.select)(deltas, partial(_success, bench, experiment, iteration, config))
+        deltas = load(config.chosen.select)(deltas, partial(_success, loaded, experiment, iteration, config))
         weights = sma(len(deltas))
     statistics = MergeStatistics()
     teacher = teacher_tensors(
-        bench.start,
+        loaded.start,
         deltas,
         weights,
         config,
         seed=experiment.seed,
-        last=bench.teacher(last),
+        last=loaded.teacher(last),
         statistics=statistics,
     )
     card = Card("teacher", "dense", start.key, iteration, **card_settings(experiment))
-    lost = save_teacher(teacher, bench.start, card, config, directory / "teacher")
+    lost = save_teacher(teacher, loaded.start, card, config, directory / "teacher")
     if not config.chosen.select:  # one that chooses may rightly leave the newest checkpoint out
         statistics.require_change()
     steps = iteration * experiment.rollout.envs * experiment.rollout.turns
@@ -137,7 +137,7 @@ def _compute(
 
 
 def _success(
-    bench: Workbench,
+    loaded: LoadedModel,
     experiment: Experiment,
     iteration: int,
     config: MergeConfig,
@@ -148,7 +148,7 @@ def _success(
     episodes = episode_set(
         experiment.env.id, dict(experiment.env.kwargs), "valid", settings.curve_episodes, settings.set_seed, iteration
     )
-    weights = dict(teacher_tensors(bench.start, members, sma(len(members)), config, seed=experiment.seed))
-    with bench.policy.swapped(weights, adapters=False):
-        played = play(bench.policy, episodes, greedy=True, batch_size=experiment.rollout.batch_size)
+    weights = dict(teacher_tensors(loaded.start, members, sma(len(members)), config, seed=experiment.seed))
+    with loaded.policy.swapped(weights, adapters=False):
+        played = play(loaded.policy, episodes, greedy=True, batch_size=experiment.rollout.batch_size)
     return summarise(played)["success_rate"]

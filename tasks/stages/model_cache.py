@@ -23,7 +23,7 @@ BASE, CRITIC, OPTIMISER = "base.json", "critic.safetensors", "optimizer.safetens
 
 
 @dataclass(frozen=True)
-class Workbench:
+class LoadedModel:
     """A policy at its start, and the start's own weights where training can move them."""
 
     policy: Policy
@@ -46,32 +46,32 @@ def base_of(start: Path) -> str:
     return str(start / "base") if source == "here" else source
 
 
-def workbench(start: Started, experiment: Experiment) -> Workbench:
+def loaded_model(start: Started, experiment: Experiment) -> LoadedModel:
     """The model of a warm start, loaded or remembered."""
     torch.set_num_threads(experiment.execution.threads)
     return _load(base_of(start.directory), experiment)
 
 
 class _Remembered(threading.local):
-    """The last workbench of each thread: threads that play side by side set different weights."""
+    """The last model of each thread: threads that play side by side set different weights."""
 
     key: tuple[str, str] | None = None
-    bench: Workbench | None = None
+    loaded: LoadedModel | None = None
 
 
 _remembered = _Remembered()
 _loading = threading.Lock()  # libraries draw initial weights from torch's global stream
 
 
-def _load(source: str, experiment: Experiment) -> Workbench:
+def _load(source: str, experiment: Experiment) -> LoadedModel:
     # A config holds dicts and cannot be hashed: its text can.
     key = (source, repr((experiment.model, experiment.sampling, experiment.seed)))
-    if _remembered.bench is None or _remembered.key != key:
-        _remembered.bench = None  # two would not fit into memory
+    if _remembered.loaded is None or _remembered.key != key:
+        _remembered.loaded = None  # two would not fit into memory
         with _loading:
             policy = load_policy(source, experiment.model, experiment.sampling, experiment.seed)
-        _remembered.key, _remembered.bench = key, Workbench(policy, base_tensors(policy), policy.weights())
-    return _remembered.bench
+        _remembered.key, _remembered.loaded = key, LoadedModel(policy, base_tensors(policy), policy.weights())
+    return _remembered.loaded
 
 
 def card_settings(experiment: Experiment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from gtr_core.evaluation.diversity import distinct, self_bleu
 from gtr_core.rollout.collect import collect
 from gtr_core.rollout.shards import join, shards
 from gtr_core.rollout.types import Rollout
-from tasks.stages.model_cache import load_critic, workbench
+from tasks.stages.model_cache import load_critic, loaded_model
 from tasks.store.contents import environment_modules, model_settings, training_settings
 from tasks.store.results import Played, PlayedPart, Started, Updated
 from tasks.store.stage import Stage
@@ -69,8 +69,8 @@ def _compute(
 
 
 def _play(experiment: Experiment, iteration: int, start: Started, agent: Updated | None, envs: range | None) -> Rollout:
-    bench = workbench(start, experiment)
-    policy = bench.agent(agent)
+    loaded = loaded_model(start, experiment)
+    policy = loaded.agent(agent)
     critic = load_critic((agent or start).directory, experiment, policy)
     return collect(
         policy,
@@ -81,7 +81,7 @@ def _play(experiment: Experiment, iteration: int, start: Started, agent: Updated
         iteration,
         execution=experiment.execution,
         envs=envs,
-        reader=bench.start if experiment.critic.kind == "probe" else None,
+        value_weights=loaded.start if experiment.critic.kind == "probe" else None,
     )
 
 

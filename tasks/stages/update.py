@@ -9,7 +9,7 @@ from gtr_core.config.choices import module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.guidance.base import guidance_of
 from gtr_core.rl.ppo import learning_rate
-from tasks.execution.accelerate_config import Team, team_of
+from tasks.execution.accelerate_config import AccelerateConfig, read_accelerate_config
 from tasks.stages.update_distributed import train_together
 from tasks.stages.update_step import Training, train
 from tasks.store.contents import model_settings
@@ -42,12 +42,12 @@ def update(
     Raises:
         ConfigError: `execution.accelerate` names no file that an update can be trained by.
     """
-    team, guidance = team_of(experiment.execution), guidance_of(experiment)
+    accelerate, guidance = read_accelerate_config(experiment.execution), guidance_of(experiment)
     refitted = experiment.critic.window - 1 if experiment.critic.kind == "probe" else 0
     lr = learning_rate(experiment.ppo, iteration - 1, experiment.iterations)
     return Stage(
         Updated,
-        compute=partial(_compute, experiment, iteration, lr, team),
+        compute=partial(_compute, experiment, iteration, lr, accelerate),
         inputs={
             "start": start,
             "previous": previous,
@@ -65,7 +65,7 @@ def update(
             "guidance_settings": {} if guidance is None else guidance.used,
             "model": model_settings(experiment.model),
             "sampling": to_dict(experiment.sampling),
-            "processes": team.deciding,  # whose sums are rounded in another order
+            "processes": accelerate.deciding,  # whose sums are rounded in another order
         },
         seed=experiment.seed,
         iteration=iteration,
@@ -77,7 +77,7 @@ def _compute(
     experiment: Experiment,
     iteration: int,
     lr: float,
-    team: Team,
+    accelerate: AccelerateConfig,
     directory: Path,
     start: Started,
     previous: Updated | None,
@@ -87,4 +87,4 @@ def _compute(
     older_returns: Sequence[Updated],
 ) -> dict[str, float]:
     work = Training(experiment, iteration, lr, start, previous, rollout, guides, older, older_returns)
-    return train_together(work, team, directory) if team.count > 1 else train(work, directory)
+    return train_together(work, accelerate, directory) if accelerate.count > 1 else train(work, directory)

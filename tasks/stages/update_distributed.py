@@ -20,14 +20,14 @@ from gtr_core.agent.loading import pick_device
 from gtr_core.config.loading import build
 from gtr_core.rl.ranks import Ranks
 from gtr_core.util.files import read_json, write_json
-from tasks.execution.accelerate_config import Team, team_of
+from tasks.execution.accelerate_config import AccelerateConfig, read_accelerate_config
 from tasks.execution.ports import free_port
 from tasks.stages.update_step import Training, train
 from tasks.store.record import StageRecord
 
 
-def train_together(work: Training, team: Team, directory: Path) -> dict[str, float]:
-    """`train` by a team of processes; where one fails the others are ended.
+def train_together(work: Training, accelerate: AccelerateConfig, directory: Path) -> dict[str, float]:
+    """`train` by several processes; where one fails the others are ended.
 
     Raises:
         RuntimeError: with the end of what the processes printed.
@@ -35,27 +35,31 @@ def train_together(work: Training, team: Team, directory: Path) -> dict[str, flo
     with TemporaryDirectory() as folder:
         job, result, config = (Path(folder, name) for name in ("job.json", "metrics.json", "accelerate.json"))
         write_json(job, {"work": asdict(work), "directory": str(directory), "result": str(result)})
-        team.write(config, free_port())
+        accelerate.write(config, free_port())
         command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
         command += ["-m", __name__, str(job)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{team.count} processes could not train together: {done.stderr.strip()[-2000:]}")
+            raise RuntimeError(f"{accelerate.count} processes could not train together: {done.stderr.strip()[-2000:]}")
         metrics: dict[str, float] = read_json(result)
     return metrics
 
 
 @record  # what goes wrong here is then told by the launcher, last
-def take_part(job: Path) -> None:
-    """This process's part of a job."""
+def train_rank(job: Path) -> None:
+    """Train this process's share of an update."""
     told = read_json(job)
     work = _training(told["work"])
-    team = team_of(work.experiment.execution)
+    accelerate = read_accelerate_config(work.experiment.execution)
     on_gpu = pick_device(work.experiment.model.device).type == "cuda"
     os.environ["DS_ACCELERATOR"] = "cuda" if on_gpu else "cpu"  # DeepSpeed would take what is there
     here = PartialState(cpu=not on_gpu, backend=None if on_gpu else "gloo")
     ranks = Ranks(
-        here.process_index, here.num_processes, sharded=bool(team.fsdp), zero=team.zero, device=str(here.device)
+        here.process_index,
+        here.num_processes,
+        sharded=bool(accelerate.fsdp),
+        zero=accelerate.zero,
+        device=str(here.device),
     )
     if on_gpu:
         model = replace(work.experiment.model, device=ranks.device)
@@ -80,4 +84,4 @@ def _training(told: dict[str, Any]) -> Training:
 
 
 if __name__ == "__main__":
-    take_part(Path(sys.argv[1]))
+    train_rank(Path(sys.argv[1]))

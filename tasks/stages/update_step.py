@@ -16,7 +16,7 @@ from gtr_core.rl.terms import Terms
 from gtr_core.rl.trainer import ALONE, Trainer
 from gtr_core.rollout.types import Rollout
 from gtr_core.seeding.streams import torch_generator
-from tasks.stages.model_cache import CRITIC, OPTIMISER, card_settings, load_critic, workbench
+from tasks.stages.model_cache import CRITIC, OPTIMISER, card_settings, load_critic, loaded_model
 from tasks.store.results import Guided, Played, Started, Updated
 
 RETURNS = "returns.safetensors"
@@ -40,8 +40,8 @@ class Training:
 def train(work: Training, directory: Path, ranks: Ranks = ALONE) -> dict[str, float]:
     """Train, write the checkpoint into the directory (the first rank does), and return the metrics."""
     experiment, previous = work.experiment, work.previous
-    bench = workbench(work.start, experiment)
-    policy = bench.agent(previous)
+    loaded = loaded_model(work.start, experiment)
+    policy = loaded.agent(previous)
     critic = load_critic((previous or work.start).directory, experiment, policy)
     if ranks.sharded:
         policy.shard()

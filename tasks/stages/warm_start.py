@@ -17,9 +17,9 @@ from gtr_core.envs import make
 from gtr_core.envs.demos import demonstrations
 from gtr_core.envs.practice import training_arguments
 from gtr_core.rl.gae import gae
-from gtr_core.rl.supervised import imitate
+from gtr_core.rl.supervised import train_sft
 from gtr_core.rollout.collect import collect
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 from gtr_core.seeding.streams import derive, torch_generator
 from gtr_core.util.files import write_json
 from tasks.stages.model_cache import BASE, CRITIC, card_settings
@@ -84,13 +84,13 @@ def _supervise(experiment: Experiment, directory: Path, report: Report) -> tuple
         policy = load_policy(experiment.model.source, experiment.model, experiment.sampling, seed)
         if experiment.model.train != "lora":
             policy.model.requires_grad_(True)
-    lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
+    examples = [SFTExample(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
     shuffle = torch_generator("imitate", seed)
-    loss = imitate(policy, lessons, config, shuffle, lambda step, _: report(step, config.stop_at))
+    loss = train_sft(policy, examples, config, shuffle, lambda step, _: report(step, config.stop_at))
     (directory / "base").mkdir()
     save_base(policy, directory / "base")
     write_json(directory / BASE, {"source": "here"})
-    return policy, {"warm_start/loss": loss, "warm_start/demonstrations": float(len(lessons))}
+    return policy, {"warm_start/loss": loss, "warm_start/demonstrations": float(len(examples))}
 
 
 def _first_critic(policy: Policy, experiment: Experiment) -> tuple[Critic, dict[str, float]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from gtr_core.config import RetentionConfig
 from tasks.store.record import StageRecord
 
-MODELS = ("update", "merge")
+MODEL_STAGES = ("update", "merge")
 
 
 def kept(stages: Sequence[StageRecord], policy: RetentionConfig) -> set[str]:
@@ -62,7 +62,7 @@ def _best(stages: Sequence[StageRecord], n: int) -> set[str]:
             if r.stage == "evaluate" and f"{who}/success_rate" in r.metrics:
                 success[str(r.inputs["model"])] = r.metrics[f"{who}/success_rate"]
     keep: set[str] = set()
-    for stage in MODELS:
+    for stage in MODEL_STAGES:
         validated = [r for r in stages if r.stage == stage and r.key in success]
         ranked = sorted(validated, key=lambda r: (-success[r.key], r.iteration or 0))
         keep |= {r.key for r in ranked[:n]}

@@ -7,7 +7,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
-from gtr_core.agent.checkpoint import become, read_card
+from gtr_core.agent.checkpoint import load_into, read_card
 from gtr_core.agent.loading import load_policy
 from gtr_core.agent.policy import Policy
 from gtr_core.config import ModelConfig, SamplingConfig
@@ -26,7 +26,7 @@ def open_checkpoint(directory: Path, home: Path, tracking_uri: str) -> Policy:
     """
     require_tensors(directory)
     policy = open_start(directory, home, tracking_uri)
-    become(policy, directory)
+    load_into(policy, directory)
     return policy
 
 

@@ -24,9 +24,9 @@ from gtr_core.config import (
 from gtr_core.envs import make
 from gtr_core.envs.demos import demonstrations
 from gtr_core.envs.practice import training_arguments
-from gtr_core.rl.supervised import imitate
+from gtr_core.rl.supervised import train_sft
 from gtr_core.rollout.collect import collect
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 from gtr_core.seeding.streams import torch_generator
 
 SHAPE = TinyConfig(hidden=64, layers=2, heads=2, kv_heads=1, intermediate=128, vision_hidden=48, vision_layers=1)
@@ -40,9 +40,9 @@ def _folder() -> "tempfile.TemporaryDirectory[str]":
     folder = tempfile.TemporaryDirectory()
     demos = demonstrations(make(ENV.id, **training_arguments(ENV, 0)), seed=1, n_turns=160)
     policy = new_tiny([t for d in demos for t in (d.prompt, d.text)], SHAPE, SAMPLING, seed=1)
-    lessons = [Lesson(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
+    examples = [SFTExample(d.image, d.prompt, policy.encode_answer(d.text)) for d in demos]
     config = WarmStartConfig(steps=80, stop_at=60, batch_size=16)
-    imitate(policy, lessons, config, torch_generator("small"), lambda step, loss: None)
+    train_sft(policy, examples, config, torch_generator("small"), lambda step, loss: None)
     save_base(policy, Path(folder.name))
     return folder
 

@@ -10,7 +10,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from gtr_core.agent.checkpoint import Card, become, read_weights, save_agent, save_dense
+from gtr_core.agent.checkpoint import Card, load_into, read_weights, save_agent, save_dense
 from gtr_core.agent.loading import adapter_targets, base_tensors, load_policy, save_base
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.sampling import log_probs
@@ -195,7 +195,7 @@ def test_an_adapter_comes_back_and_peft_reads_it_alike(family: str, settings: Lo
     card = Card("agent", "lora", "key", 1, {"id": "gtr/NumberLine-v0"}, {}, {})
     save_agent(policy.weights(), card, model, tmp_path / "agent")
     fresh = family_policy(family, seed=5, lora=settings)
-    become(fresh, tmp_path / "agent")
+    load_into(fresh, tmp_path / "agent")
     assert torch.equal(logp(fresh, answers), logp(policy, answers))
     plain = AutoModelForImageTextToText.from_pretrained(family_directory(family), dtype=torch.float32)
     plain.generation_config = policy.model.generation_config
@@ -224,7 +224,7 @@ def test_a_merges_names_are_names_of_base_weights(family: str, tmp_path: Path) -
             logp(policy, answers), logp(family_policy_like(policy, family), answers), atol=5e-5, rtol=0
         )
     fresh = family_policy(family, seed=4)
-    become(fresh, tmp_path / "teacher")
+    load_into(fresh, tmp_path / "teacher")
     torch.testing.assert_close(logp(fresh, answers), logp(policy, answers), atol=5e-5, rtol=0)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from gtr_core.agent.checkpoint import Card, become, read_card, read_weights, save_agent, save_dense
+from gtr_core.agent.checkpoint import Card, load_into, read_card, read_weights, save_agent, save_dense
 from gtr_core.agent.loading import load_policy, new_tiny, pick_device, save_base
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.tiny import build_tiny
@@ -86,7 +86,7 @@ def test_adapters_come_back_bit_for_bit_and_in_pefts_own_format(tmp_path: Path) 
     stir(policy)
     save_agent(policy.weights(), card("agent", "lora"), LORA, tmp_path / "agent")
     fresh = small_policy("lora", seed=5)
-    become(fresh, tmp_path / "agent")
+    load_into(fresh, tmp_path / "agent")
     assert hexes(fresh.weights()) == hexes(policy.weights())
     assert torch.equal(scored(fresh).detach(), scored(policy).detach())
     save_base(small_policy(), tmp_path / "base")
@@ -102,7 +102,7 @@ def test_language_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
     stir(policy)
     save_agent(policy.weights(), card("agent", "language"), ModelConfig(), tmp_path / "agent")
     fresh = small_policy()
-    become(fresh, tmp_path / "agent")
+    load_into(fresh, tmp_path / "agent")
     assert torch.equal(scored(fresh).detach(), scored(policy).detach())
     assert hexes(read_weights(tmp_path / "agent")) == hexes(policy.weights())
     assert read_card(tmp_path / "agent") == card("agent", "language")
@@ -118,7 +118,7 @@ def test_an_adapted_agent_becomes_a_dense_teacher_whatever_it_was(tmp_path: Path
         expected = scored(policy)
     if trained:
         stir(policy)
-    become(policy, tmp_path / "teacher")
+    load_into(policy, tmp_path / "teacher")
     assert torch.equal(scored(policy).detach(), expected)
 
 

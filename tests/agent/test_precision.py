@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gtr_core.agent import head
+from gtr_core.agent import logprobs
 from gtr_core.agent.finite import NonFiniteError
 from gtr_core.agent.loading import base_tensors, load_policy
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.swapping import put_on
+from gtr_core.agent.swapping import swap
 from gtr_core.config import ConfigError, LoraSettings, ModelConfig
 from tests.agent.families import FAMILIES, SAMPLING, family_directory, family_policy
 from tests.agent.small import prompts, scored, small_policy, stir
@@ -60,7 +60,7 @@ def test_logits_in_parts_give_the_same_scores_and_gradients(monkeypatch: pytest.
     whole.square().sum().backward()
     expected = {n: p.grad.clone() for n, p in policy.trainable.items() if p.grad is not None}
     policy.model.zero_grad()
-    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 4 * policy.head.weight.shape[0])
+    monkeypatch.setattr(logprobs, "LOGITS_AT_ONCE", 4 * policy.head.weight.shape[0])
     parts = scored(policy)
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
     parts.square().sum().backward()
@@ -71,7 +71,7 @@ def test_logits_in_parts_give_the_same_scores_and_gradients(monkeypatch: pytest.
 def test_no_more_logits_than_allowed_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, seen = small_policy("lora"), []
     words = policy.head.weight.shape[0]
-    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * words)
+    monkeypatch.setattr(logprobs, "LOGITS_AT_ONCE", 3 * words)
     policy.head.register_forward_hook(lambda module, args, output: seen.append(output.numel()))
     scored(policy).sum().backward()
     tokens = 11 + 4  # the answers of `scored`; padding is not computed
@@ -104,9 +104,9 @@ def test_a_teacher_a_little_beside_the_start_is_not_rounded_into_it() -> None:
     teacher = {"0.weight": torch.tensor([[1.0, -1.0]]) + 2.0**-10}
     assert torch.equal(teacher["0.weight"].bfloat16(), model[0].weight)
     x = torch.ones(1, 2, dtype=torch.bfloat16)
-    take_off = put_on(model, teacher)
+    restore = swap(model, teacher)
     assert float(model(x).detach()) == 2.0**-9
-    take_off()
+    restore()
     assert float(model(x).detach()) == 0.0
 
 

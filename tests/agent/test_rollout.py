@@ -11,7 +11,7 @@ from gtr_core.config import EnvConfig, RolloutConfig
 from gtr_core.envs import make
 from gtr_core.envs.practice import training_arguments
 from gtr_core.rollout.collect import collect
-from gtr_core.rollout.types import Lesson, Rollout, load_lessons, save_lessons
+from gtr_core.rollout.types import Rollout, SFTExample, load_examples, save_examples
 from gtr_core.seeding.streams import derive, generator
 from tests.agent.small import ENV, prompts, small_critic, small_rollout
 
@@ -129,10 +129,14 @@ def test_a_rollout_comes_back_from_disk_as_it_was(tmp_path: Path, rollout: Rollo
             assert own == loaded
 
 
-def test_lessons_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
+def test_examples_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
     (image, prompt), (other, _) = prompts(2)
-    lessons = [Lesson(image, prompt, [1, 2, 3], 2), Lesson(other, "ü \u2028", [4]), Lesson(image, prompt, [5], 0)]
-    save_lessons(lessons, tmp_path)
-    for a, b in zip(lessons, load_lessons(tmp_path), strict=True):
+    examples = [
+        SFTExample(image, prompt, [1, 2, 3], 2),
+        SFTExample(other, "ü \u2028", [4]),
+        SFTExample(image, prompt, [5], 0),
+    ]
+    save_examples(examples, tmp_path)
+    for a, b in zip(examples, load_examples(tmp_path), strict=True):
         assert np.array_equal(a.image, b.image)
         assert (a.prompt, a.answer, a.thought) == (b.prompt, b.answer, b.thought)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows.admin.gc import collect
+from flows.admin.gc import collect_garbage
 from flows.experiment import plan
 from flows.models.resolve import find_model
 from flows.runs.run import RECORD, Run, open_run, run_of
@@ -54,8 +54,8 @@ def named(stages: Mapping[str, StageRecord], *names: str) -> set[str]:
 def test_nothing_goes_by_default_and_a_list_frees_nothing(home: Path) -> None:
     run = finished(small("iterations=3"), home)
     stages = with_tensors(run)
-    assert collect([], None, 1, free=True, show=False) == {"freed": True, "bytes": 0, "stages": []}
-    listed = collect([], "last", 1, free=False, show=False)
+    assert collect_garbage([], None, 1, free=True, show=False) == {"freed": True, "bytes": 0, "stages": []}
+    listed = collect_garbage([], "last", 1, free=False, show=False)
     iterations = [f"{stage}-{k}" for k in (1, 2) for stage in ("rollout", "guide", "update", "merge")]
     assert freed(listed) == named(stages, *iterations) and listed["bytes"] == 8 * 64 * SIZE
     assert all(run.key in stage["why"] and "last 1" in stage["why"] for stage in listed["stages"])
@@ -66,37 +66,37 @@ def test_the_policy_is_not_part_of_the_run_and_the_last_one_asked_for_counts(hom
     run = finished(small("iterations=3"), home)
     with_tensors(run)
     assert open_run(small("iterations=3", "retention.keep=every", "retention.n=2"), home).key == run.key
-    going = collect([], None, 1, free=False, show=False)["stages"]
+    going = collect_garbage([], None, 1, free=False, show=False)["stages"]
     assert len(going) == 4 and all("keeps every 2" in stage["why"] for stage in going)
 
 
 def test_what_is_freed_keeps_its_story_and_still_counts_as_there(home: Path) -> None:
     run = finished(small("iterations=3"), home)
     stages = with_tensors(run)
-    collect([], "last", 1, free=True, show=False)
+    collect_garbage([], "last", 1, free=True, show=False)
     gone = stages["update-1"].directory
     assert sorted(p.name for p in gone.iterdir()) == [FREED, "metrics.jsonl", "stage.json"]
     assert {r.state for r in plan(run, StageStore(home / "store")).values()} == {"reused"}
-    assert collect([], "last", 1, free=True, show=False)["stages"] == [], "there is no more of it to free"
+    assert collect_garbage([], "last", 1, free=True, show=False)["stages"] == [], "there is no more of it to free"
 
 
 def test_an_unfinished_run_keeps_what_it_reads_when_it_goes_on(home: Path) -> None:
     """Its last checkpoint and teacher, and all members of the next merge; not the rollouts it has learned from."""
     stages = with_tensors(finished(small("iterations=4", "critic.window=1"), home, before="rollout-4"), ended=False)
-    going = freed(collect([], "last", 1, free=False, show=False))
+    going = freed(collect_garbage([], "last", 1, free=False, show=False))
     assert going == named(stages, "rollout-1", "rollout-2", "guide-1", "guide-2", "merge-1", "merge-2")
 
 
 def test_rollouts_that_the_critic_is_refitted_on_stay(home: Path) -> None:
     stages = with_tensors(finished(small("iterations=4", "critic.window=3"), home, before="rollout-4"), ended=False)
-    going = freed(collect([], "last", 1, free=False, show=False))
+    going = freed(collect_garbage([], "last", 1, free=False, show=False))
     assert going == named(stages, "rollout-1", "guide-1", "guide-2", "merge-1", "merge-2")
 
 
 def test_a_merge_window_lets_older_checkpoints_go(home: Path) -> None:
     made = small("iterations=4", "merge.window=2", "critic.window=1")
     stages = with_tensors(finished(made, home, before="rollout-4"), ended=False)
-    going = freed(collect([], "last", 1, free=False, show=False))
+    going = freed(collect_garbage([], "last", 1, free=False, show=False))
     assert not going & named(stages, "update-2", "update-3", "merge-3")
     assert not going & named(stages, "update-1"), "the plain mean at the end is of all checkpoints"
 
@@ -106,7 +106,7 @@ def test_a_stage_that_any_run_keeps_stays(home: Path) -> None:
     short, other = finished(small("iterations=3"), home), finished(small("iterations=3", "kl.beta=0.5"), home)
     stages = with_tensors(short)
     with_tensors(other)
-    going = freed(collect([short.key], "last", 1, free=False, show=False))
+    going = freed(collect_garbage([short.key], "last", 1, free=False, show=False))
     assert named(stages, "update-2") <= going and not going & named(stages, "rollout-1", "guide-1")
 
 
@@ -123,7 +123,7 @@ def test_a_model_with_an_alias_stays_and_so_does_one_that_is_still_to_be_deliver
     monkeypatch.setattr(Tracker, "sync", lambda self, **_: 0)
     record = stages["update-3"]
     tracker.register_model(record, kind="agent", name="gtr-agent-cards", directory=record.directory)
-    going = freed(collect([], "last", 1, free=False, show=False))
+    going = freed(collect_garbage([], "last", 1, free=False, show=False))
     assert not going & named(stages, "update-1", "update-2", "update-3", "update-4")
 
 
@@ -137,7 +137,7 @@ def test_what_no_run_has_and_what_was_damaged_goes(home: Path) -> None:
         (folder / "x.safetensors").write_bytes(b"x" * SIZE)
     told = stages["update-1"].to_json() | {"key": orphan.name}
     write_json(orphan / "stage.json", {k: v for k, v in told.items() if k not in ("state", "path")})
-    result = collect([], None, 1, free=True, show=False)
+    result = collect_garbage([], None, 1, free=True, show=False)
     assert {(s["why"], s["bytes"]) for s in result["stages"]} == {
         ("no run has it", SIZE),
         ("it was set aside as damaged", SIZE),
@@ -153,9 +153,11 @@ def test_joined_parts_go_whole_once_no_run_is_amid_one(home: Path) -> None:
     (part / "x.safetensors").write_bytes(b"x" * SIZE)
     told = stages["rollout-1"].to_json() | {"key": part.name, "stage": "rollout_part"}
     write_json(part / "stage.json", {k: v for k, v in told.items() if k not in ("state", "path")})
-    assert collect([], None, 1, free=True, show=False)["stages"] == [], "the run may be about to join it"
+    assert collect_garbage([], None, 1, free=True, show=False)["stages"] == [], "the run may be about to join it"
     write_json(run.directory / RECORD, {})
-    assert [s["why"] for s in collect([], None, 1, free=True, show=False)["stages"]] == ["its parts were joined"]
+    assert [s["why"] for s in collect_garbage([], None, 1, free=True, show=False)["stages"]] == [
+        "its parts were joined"
+    ]
     assert not part.exists()
 
 
@@ -164,7 +166,7 @@ def test_run_of_older_code_that_has_not_ended_keeps_all(home: Path, monkeypatch:
     with_tensors(run, ended=False)
     monkeypatch.setattr("flows.runs.run.code_version", lambda module, *more: f"newer {module}")
     assert run_of(run.experiment, home).key != run.key
-    assert collect([], "last", 1, free=False, show=False)["stages"] == []
+    assert collect_garbage([], "last", 1, free=False, show=False)["stages"] == []
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_run_of_older_code_that_has_not_ended_keeps_all(home: Path, monkeypatch:
 def test_a_mistake_is_one_sentence(home: Path, names: list[str], keep: str | None, n: int, words: str) -> None:
     finished(small("iterations=1"), home)
     with pytest.raises(UserError, match=words):
-        collect(names, keep, n, free=True, show=False)
+        collect_garbage(names, keep, n, free=True, show=False)
 
 
 def used(home: Path) -> int:
@@ -208,7 +210,7 @@ def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_byte
     mlflow = MlflowClient(f"sqlite:///{home}/mlflow.db", f"sqlite:///{home}/mlflow.db")
     whole, before = digests(home), used(home)
     aliases = {m.name: m.aliases for m in mlflow.search_registered_models()}
-    listed = collect([], None, 1, free=False, show=True)
+    listed = collect_garbage([], None, 1, free=False, show=True)
     assert digests(home) == whole and listed["bytes"] > 0
     shown = capsys.readouterr().out
     assert "`gtr gc --yes` does it" in shown and f"{first.record['run']} keeps last 1" in shown
@@ -240,7 +242,7 @@ def test_a_real_run_after_gc_is_reused_forked_from_and_restored_to_the_same_byte
     assert back.items() >= {name: whole[name] for name in whole.keys() & back.keys()}.items()
     assert gone & back.keys(), "what the fork reads is there again"
 
-    assert collect([], None, 1, free=True, show=False)["stages"], "the fork's history goes again"
+    assert collect_garbage([], None, 1, free=True, show=False)["stages"], "the fork's history goes again"
     restored = run("--restore-freed")
     assert {k: v for k, v in digests(home).items() if k in whole} == whole
     assert {s["state"] for s in restored.record["stages"]} == {"reused", "done"}

@@ -4,28 +4,28 @@ import numpy as np
 import pytest
 
 from gtr_core.guidance.buffer import pooled
-from gtr_core.rollout.types import Lesson
+from gtr_core.rollout.types import SFTExample
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
-Stage = tuple[int, list[Lesson]]
+Stage = tuple[int, list[SFTExample]]
 
 
 def stages(count: int, each: int = 10) -> list[Stage]:
-    return [(k, [Lesson(IMAGE, f"{k}.{i}", [1], 1) for i in range(each)]) for k in range(1, count + 1)]
+    return [(k, [SFTExample(IMAGE, f"{k}.{i}", [1], 1) for i in range(each)]) for k in range(1, count + 1)]
 
 
-def names(lessons: list[Lesson]) -> list[str]:
-    return [s.prompt for s in lessons]
+def names(examples: list[SFTExample]) -> list[str]:
+    return [s.prompt for s in examples]
 
 
 def test_without_a_bound_it_only_grows() -> None:
-    """PAPER.md, invariant 30: every lesson of every iteration, in order."""
+    """PAPER.md, invariant 30: every example of every iteration, in order."""
     for count in range(1, 5):
         assert names(pooled(stages(count), 0, 1)) == [f"{k}.{i}" for k in range(1, count + 1) for i in range(10)]
     assert names(pooled(stages(2), 20, 1)) == names(pooled(stages(2), 0, 1))
 
 
-def test_a_lesson_that_was_dropped_stays_away() -> None:
+def test_an_example_that_was_dropped_stays_away() -> None:
     """So the buffer is one and the same reservoir through the run, not a new sample at each update."""
     gone: set[str] = set()
     for count in range(1, 9):
@@ -34,7 +34,7 @@ def test_a_lesson_that_was_dropped_stays_away() -> None:
         gone |= {f"{k}.{i}" for k in range(1, count + 1) for i in range(10)} - kept
 
 
-def test_old_and_new_lessons_are_kept_alike() -> None:
+def test_old_and_new_examples_are_kept_alike() -> None:
     """PAPER.md, invariant 30: sampling covers old updates. Over 400 seeds each iteration holds its eighth."""
     counts = np.zeros(8)
     for seed in range(400):
@@ -45,7 +45,7 @@ def test_old_and_new_lessons_are_kept_alike() -> None:
     assert (abs(counts - expected) < 4.5 * deviation).all()
 
 
-def test_it_depends_on_seed_and_lessons_alone() -> None:
+def test_it_depends_on_seed_and_examples_alone() -> None:
     """A resumed run reads the same buffer."""
     assert names(pooled(stages(6), 20, 1)) == names(pooled(iter(stages(6)), 20, 1))
     assert names(pooled(stages(6), 20, 1)) != names(pooled(stages(6), 20, 2))

@@ -1,4 +1,4 @@
-"""GTR's lessons: corrected thoughts with the agent's own action, from the oracle and from any corrector."""
+"""GTR's examples: corrected thoughts with the agent's own action, from the oracle and from any corrector."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_replay_shows_each_turn_as_it_was(rollout: Rollout) -> None:
 
 @pytest.mark.parametrize("change", ["stream", "prompt", "reward"])
 def test_what_does_not_replay_is_refused(rollout: Rollout, change: str) -> None:
-    """Another corrector's lessons would be taught otherwise: right thoughts of other states."""
+    """Another corrector's examples would be taught otherwise: right thoughts of other states."""
     changed, stream = {
         "stream": (rollout, ("rollout", 2, 1)),
         "prompt": (replace(rollout, prompts_N=["Go."] * rollout.size), STREAM),
@@ -57,22 +57,22 @@ def test_what_does_not_replay_is_refused(rollout: Rollout, change: str) -> None:
 
 
 def test_the_oracle_corrects_wrong_thoughts_and_leaves_right_ones(policy: Policy, rollout: Rollout) -> None:
-    """GTR's YES gives no lesson; a lesson's thought is right in its state, and its action the agent's."""
-    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), oracle)
+    """GTR's YES gives no example; an example's thought is right in its state, and its action the agent's."""
+    examples, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), oracle)
     valid = rollout.valid_T_E.flatten().tolist()
     wrong = [n for n in range(rollout.size) if valid[n] and not all(rollout.verdicts_N[n].values())]
-    assert 0 < len(wrong) < sum(valid) and len(lessons) == len(wrong)
+    assert 0 < len(wrong) < sum(valid) and len(examples) == len(wrong)
     assert metrics["guidance/judged_right"] == sum(valid) - len(wrong)
     assert metrics["guidance/skipped_invalid_agent"] == rollout.size - sum(valid) > 0
     fields = {n: env.game.oracle() for n, env in replay(rollout, ENV, STREAM)}
-    for lesson, n in zip(lessons, wrong, strict=True):
-        said = parse(policy.decode(lesson.answer), tuple(fields[n] or ()), ACTIONS)
+    for example, n in zip(examples, wrong, strict=True):
+        said = parse(policy.decode(example.answer), tuple(fields[n] or ()), ACTIONS)
         assert said.valid and said.action == parse(rollout.texts_N[n], (), ACTIONS).action
         assert {k: v for k, v in said.fields.items() if k != "action"} == {
             k: v for k, v in (fields[n] or {}).items() if k != "action"
         }
-        assert lesson.prompt == rollout.prompts_N[n] and (lesson.image == rollout.image(n)).all()
-        assert lesson.answer[lesson.thought :] == rollout.answers_N[n][rollout.thought_N[n] :]
+        assert example.prompt == rollout.prompts_N[n] and (example.image == rollout.image(n)).all()
+        assert example.answer[example.thought :] == rollout.answers_N[n][rollout.thought_N[n] :]
 
 
 def test_the_oracle_gives_up_where_nothing_wins() -> None:
@@ -94,20 +94,20 @@ def _one_turn(verdict: dict[str, bool]) -> Rollout:
 
 def test_the_thought_is_taught_in_the_environments_order_of_keys(policy: Policy, rollout: Rollout) -> None:
     fields = {"thoughts": "1 is less than 2, so +", "target number": 2, "current number": 1, "aside": "?"}
-    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
-    assert len(lessons) == int(rollout.valid_T_E.sum()) and metrics["guidance/own"] == 3.0
-    for lesson in lessons:
-        text = policy.decode(lesson.answer)
+    examples, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
+    assert len(examples) == int(rollout.valid_T_E.sum()) and metrics["guidance/own"] == 3.0
+    for example in examples:
+        text = policy.decode(example.answer)
         assert text.startswith('{"current number": 1, "target number": 2, "thoughts": "1 is less than 2, so +"')
         start = parse(text, (), ()).action_start
-        assert lesson.thought is not None and len(policy.decode(lesson.answer[: lesson.thought])) <= start
-        assert len(policy.decode(lesson.answer[: lesson.thought + 1])) > start
+        assert example.thought is not None and len(policy.decode(example.answer[: example.thought])) <= start
+        assert len(policy.decode(example.answer[: example.thought + 1])) > start
 
 
 def test_a_correction_longer_than_the_agent_can_say_is_skipped(policy: Policy, rollout: Rollout) -> None:
     fields = {"current number": 1, "target number": 2, "thoughts": "so " * 40}
-    lessons, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
-    assert lessons == [] and metrics["guidance/skipped_too_long"] == int(rollout.valid_T_E.sum())
+    examples, metrics = correct(policy, rollout, replay(rollout, ENV, STREAM), always(fields))
+    assert examples == [] and metrics["guidance/skipped_too_long"] == int(rollout.valid_T_E.sum())
 
 
 def test_only_valid_answers_are_shown_to_the_corrector(policy: Policy, rollout: Rollout) -> None:

@@ -11,7 +11,7 @@ from gtr_core.guidance.kl import kl_penalty
 from gtr_core.rl.advantages import targets
 from gtr_core.rl.terms import Terms
 from gtr_core.rl.trainer import imitation_loss, taught_tokens
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 from tests.agent.small import small_rollout, stir
 from tests.rl.learner import ONCE, distance, gradients, parameters, same, train, trainer
 from tests.rl.made import random_rollout
@@ -39,14 +39,14 @@ def test_without_any_guidance_nothing_moves(rollout: Rollout) -> None:
 
 def test_the_gradient_is_that_of_imitation_alone(rollout: Rollout) -> None:
     who, other = trainer(replace(ONCE, minibatch=4)), trainer()
-    lesson = Lesson(rollout.image(0), rollout.prompts_N[0], rollout.answers_N[0], 3)
+    example = SFTExample(rollout.image(0), rollout.prompts_N[0], rollout.answers_N[0], 3)
     only = replace(
         rollout,
         **{n: getattr(rollout, n)[:4] for n in ("prompts_N", "picture_N", "answers_N", "thought_N", "logp_N")},
         **{n: getattr(rollout, n)[:1] for n in ("value_T_E", "reward_T_E", "done_T_E", "valid_T_E")},
     )
-    train(who, only, lr=0.0, guidance=Terms(lessons=[lesson], sft_weight=2.0, rl=False))
-    (2.0 * imitation_loss(other.policy, [lesson]) / taught_tokens(lesson)).backward()
+    train(who, only, lr=0.0, guidance=Terms(examples=[example], sft_weight=2.0, rl=False))
+    (2.0 * imitation_loss(other.policy, [example]) / taught_tokens(example)).backward()
     wanted = {n: p.grad for n, p in other.parameters.items() if p.grad is not None}
     found = {n: g for n, g in gradients(who).items() if n in wanted}
     assert distance(found, wanted) < 1e-4

@@ -110,7 +110,7 @@ def test_two_processes_with_half_of_the_optimiser_train_what_one_does(tmp_path: 
 
 @pytest.mark.long
 @pytest.mark.parametrize("accelerate", [FSDP, ZERO], ids=["fsdp", "deepspeed"])
-def test_half_of_every_adapter_is_trained_along_with_lessons(tmp_path: Path, accelerate: str) -> None:
+def test_half_of_every_adapter_is_trained_along_with_examples(tmp_path: Path, accelerate: str) -> None:
     """fp32 adapters in a bf16 model whose layers are recomputed, with imitation, clipping and a guard that steps in."""
     if accelerate == ZERO:
         pytest.importorskip("deepspeed")

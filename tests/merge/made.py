@@ -15,7 +15,9 @@ from gtr_core.merge import Method
 from gtr_core.seeding.streams import torch_generator
 
 # by name, those that work tensor by tensor
-METHODS: dict[str, Method] = {name: load(found.merge) for name, found in MERGE_METHODS.items() if not found.select}
+MERGE_FUNCTIONS: dict[str, Method] = {
+    name: load(found.merge) for name, found in MERGE_METHODS.items() if not found.select
+}
 SHAPES = ((7,), (1,), (5, 6), (3, 4, 5), (40, 25))
 EXACT = ("ties", "linear", "slerp", "task_arithmetic", "breadcrumbs", "model_stock")  # those that draw nothing
 RANDOM = ("dare_linear", "dare_ties", "della")
@@ -40,7 +42,7 @@ def random_weights(n: int, seed: int) -> list[float]:
 def merged(taus: Sequence[Tensor], weights: Sequence[float], method: str = "ties", **settings: Any) -> Tensor:
     """The method itself on one tensor; density 1 unless told."""
     config = MergeConfig(**({"method": method, "density": 1.0} | settings))
-    return METHODS[method](taus, weights, config, partial(torch_generator, "made"))
+    return MERGE_FUNCTIONS[method](taus, weights, config, partial(torch_generator, "made"))
 
 
 def checkpoint(seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gtr_core.config import MergeConfig
 from gtr_core.deltas.tensor_files import INDEX
 from gtr_core.merge import MergeError, Shards, merge_directories, merge_state_dicts, read_deltas
-from tests.merge.made import METHODS, checkpoint, quick, random_weights, same, trained
+from tests.merge.made import MERGE_FUNCTIONS, checkpoint, quick, random_weights, same, trained
 from tests.merge.test_lora import adapted
 
 
@@ -33,7 +33,7 @@ def save(directory: Path, tensors: dict[str, Tensor], shards: int = 1) -> Path:
 
 @quick
 @given(
-    st.sampled_from(sorted(METHODS)),
+    st.sampled_from(sorted(MERGE_FUNCTIONS)),
     st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
     st.integers(1, 4),
     st.sampled_from([0.3, 0.8, 1.0]),

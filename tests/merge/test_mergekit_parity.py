@@ -18,7 +18,7 @@ from gtr_core.merge import merge_state_dicts
 from gtr_core.merge.dare import drop
 from gtr_core.merge.della import keep_chance
 from gtr_core.seeding.streams import torch_generator
-from tests.merge.made import METHODS, random_taus, random_weights
+from tests.merge.made import MERGE_FUNCTIONS, random_taus, random_weights
 
 WHY = "PARITY WITH MERGEKIT WAS NOT CHECKED: it is not installed here (pip install 'mergekit>=0.1.5,<0.2')"
 registry = pytest.importorskip("mergekit.merge_methods.registry", reason=WHY)
@@ -146,7 +146,7 @@ def test_breadcrumbs(shape: tuple[int, ...], density: float, dtype: torch.dtype,
     start, members, weights = case(shape, 3, dtype, torch.float32)
     config = MergeConfig(method="breadcrumbs", density=density, gamma=gamma, normalize=normalize)
     taus = [m - start.float() for m in members]
-    tau = METHODS["breadcrumbs"](taus, weights, config, partial(torch_generator, "unused"))
+    tau = MERGE_FUNCTIONS["breadcrumbs"](taus, weights, config, partial(torch_generator, "unused"))
     other = theirs("breadcrumbs", start, members, weights, density=density, gamma=gamma, normalize=normalize)
     check((start.float() + tau).to(dtype), other)
 
@@ -166,7 +166,7 @@ def test_dropped_out_task_vectors(shape: tuple[int, ...], density: float, normal
     assert density == 1 or any((tau == 0).any() for tau in dropped)
     other = {"dare_linear": "dare_linear", "dare_ties": "dare_ties", "della": "ties"}[method]
     expected = theirs(other, torch.zeros(shape), dropped, weights, density=1.0, normalize=normalize)
-    check(METHODS[method](taus, weights, config, draw), expected)
+    check(MERGE_FUNCTIONS[method](taus, weights, config, draw), expected)
 
 
 @every_shape

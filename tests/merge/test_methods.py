@@ -10,17 +10,28 @@ from hypothesis import strategies as st
 from gtr_core.config import MERGE_METHODS
 from gtr_core.merge import MergeError
 from gtr_core.merge.della import keep_chance
-from tests.merge.made import EXACT, METHODS, RANDOM, counts, merged, quick, random_taus, random_weights, seeds, shapes
+from tests.merge.made import (
+    EXACT,
+    MERGE_FUNCTIONS,
+    RANDOM,
+    counts,
+    merged,
+    quick,
+    random_taus,
+    random_weights,
+    seeds,
+    shapes,
+)
 
 SUMS = ("linear", "task_arithmetic", "dare_linear", "breadcrumbs")
 A, B = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 1.0])
 
 
 def test_every_name_of_the_configuration_is_a_method() -> None:
-    assert {*METHODS, "greedy_soup"} == set(MERGE_METHODS) == {*EXACT, *RANDOM, "greedy_soup"}
+    assert {*MERGE_FUNCTIONS, "greedy_soup"} == set(MERGE_METHODS) == {*EXACT, *RANDOM, "greedy_soup"}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MERGE_FUNCTIONS)
 @quick
 @given(shapes, counts, seeds)
 def test_alike_checkpoints_merge_to_themselves(method: str, shape: tuple[int, ...], n: int, seed: int) -> None:
@@ -29,7 +40,7 @@ def test_alike_checkpoints_merge_to_themselves(method: str, shape: tuple[int, ..
     torch.testing.assert_close(merged([tau] * n, random_weights(n, seed), method), tau)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MERGE_FUNCTIONS)
 @quick
 @given(shapes, counts, seeds, st.sampled_from([0.5, 4.0]))
 def test_only_the_ratios_of_normalised_weights_count(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gtr_core.agent.checkpoint import Card, become, read_teacher, read_weights, save_agent
+from gtr_core.agent.checkpoint import Card, load_into, read_teacher, read_weights, save_agent
 from gtr_core.agent.loading import base_tensors, save_base
-from gtr_core.agent.swapping import put_on
+from gtr_core.agent.swapping import swap
 from gtr_core.agent.trainable import base_parameters
 from gtr_core.config import ConfigError, EvaluationConfig, Experiment, LoraSettings, MergeConfig, ModelConfig
 from gtr_core.envs.episodes import episode_set
@@ -158,7 +158,7 @@ def test_a_greedy_soup_keeps_what_wins_more_on_validation(tmp_path: Path) -> Non
 
 def success(made: Made, weights: dict[str, Tensor], iteration: int) -> float:
     policy = small_policy("language")
-    put_on(policy.model, weights)
+    swap(policy.model, weights)
     settings = made.experiment.evaluation
     episodes = episode_set(ENV.id, dict(ENV.kwargs), "valid", 8, settings.set_seed, iteration)
     played = play(policy, episodes, greedy=True, batch_size=made.experiment.rollout.batch_size)
@@ -201,8 +201,8 @@ def test_a_stored_form_is_played_and_merged_on_as_exact_weights_are(made: Made) 
         record = made.merge(1, **settings)
         directory = record.directory / "teacher"
         played, expected = small_policy(made.experiment.model.train), small_policy(made.experiment.model.train)
-        become(played, directory)
-        put_on(expected.model, read_teacher(directory, made.theta_0))
+        load_into(played, directory)
+        swap(expected.model, read_teacher(directory, made.theta_0))
         own, theirs = base_parameters(played.model), base_parameters(expected.model)
         assert all(torch.equal(own[n], theirs[n]) for n in made.theta_0)
         if form.get("rank") != 2:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from gtr_core.config import ConfigError, MergeConfig
 from gtr_core.merge import Deltas, MergeError, dense_deltas, merge_state_dicts, teacher_tensors
-from tests.merge.made import METHODS, RANDOM, checkpoint, quick, random_weights, same, trained
+from tests.merge.made import MERGE_FUNCTIONS, RANDOM, checkpoint, quick, random_weights, same, trained
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MERGE_FUNCTIONS)
 def test_one_checkpoint_merges_to_itself(method: str, dtype: torch.dtype) -> None:
     """Invariants 1 and 7: at density 1, to the bit in half precision and to one rounding of start + delta in fp32."""
     start = checkpoint(1, dtype)
@@ -28,7 +28,7 @@ def test_one_checkpoint_merges_to_itself(method: str, dtype: torch.dtype) -> Non
 
 
 @quick
-@given(st.sampled_from(sorted(METHODS)), st.sampled_from(DTYPES), st.integers(1, 4))
+@given(st.sampled_from(sorted(MERGE_FUNCTIONS)), st.sampled_from(DTYPES), st.integers(1, 4))
 def test_where_nothing_moved_the_start_is_left_as_it_is(method: str, dtype: torch.dtype, n: int) -> None:
     """Invariant 7."""
     start = checkpoint(1, dtype)
@@ -70,7 +70,7 @@ def test_a_merge_changes_none_of_its_inputs() -> None:
     start = checkpoint(1)
     members = trained(start, 3)
     copies = [{n: t.clone() for n, t in m.items()} for m in (start, *members)]
-    for method in METHODS:
+    for method in MERGE_FUNCTIONS:
         merge_state_dicts(start, members, [0.2, 0.3, 0.5], method=method, density=0.5)
     assert all(same(a, b) for a, b in zip((start, *members), copies, strict=True))
 

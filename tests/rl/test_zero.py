@@ -11,7 +11,7 @@ from gtr_core.agent.finite import NonFiniteError
 from gtr_core.rl.ranks import Ranks
 from gtr_core.rl.terms import Terms
 from gtr_core.rl.trainer import Trainer
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 from tasks.execution.ports import free_port
 from tests.agent.small import small_critic, small_policy
 from tests.rl.learner import ONCE, distance, parameters, same, train, trainer
@@ -49,10 +49,11 @@ def sharing(stage: int, what: str = "language", after: Trainer | None = None) ->
     return who
 
 
-def lessons(rollout: Rollout) -> Terms:
+def examples(rollout: Rollout) -> Terms:
     turns = range(rollout.size)
     return Terms(
-        lessons=[Lesson(rollout.image(n), rollout.prompts_N[n], rollout.answers_N[n]) for n in turns], sft_weight=0.3
+        examples=[SFTExample(rollout.image(n), rollout.prompts_N[n], rollout.answers_N[n]) for n in turns],
+        sft_weight=0.3,
     )
 
 
@@ -62,7 +63,7 @@ def test_a_shared_optimiser_is_the_optimiser(rollout: Rollout, stage: int, what:
     """Over two updates, of which the second begins with the first one's state."""
     alone, shared = trainer(CONFIG, what), sharing(stage, what)
     for seed in (1, 2):
-        expected, found = (train(who, rollout, seed=seed, guidance=lessons(rollout)) for who in (alone, shared))
+        expected, found = (train(who, rollout, seed=seed, guidance=examples(rollout)) for who in (alone, shared))
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
         assert expected["ppo/ratio_max"] > CONFIG.ratio_guard and expected["ppo/grad_norm"] > CONFIG.max_grad_norm
         assert distance(parameters(alone), parameters(shared)) < 1e-5

@@ -183,10 +183,10 @@ def test_a_slot_is_reserved_only_where_one_is_left_for_the_run_itself(tmp_path: 
     with two.held("rollout-2"):
         pass
     assert two.reserve("evaluate-2") is None
-    reserved.give_back()
+    reserved.release()
     again = two.reserve("evaluate-2")
     assert again is not None
-    again.give_back()
+    again.release()
 
 
 def test_a_reserved_gpu_is_the_only_one_that_the_other_process_sees(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_reserved_gpu_is_the_only_one_that_the_other_process_sees(tmp_path: Pa
         check=True,
     )
     assert told.stdout.strip() == "7"
-    reserved.give_back()
+    reserved.release()
     kill(other)
 
 

@@ -136,7 +136,7 @@ class ALFWorldEnv(gymnasium.Env[Any, str]):  # type: ignore[misc]
         command = str(action)
         legal = command in self.state.admissible and not isinstance(action, Fallback)
         self.state = self._engine.step(command)
-        self.memory.hear(self.state.feedback)
+        self.memory.observe(self.state.feedback)
         self.commands.append(command)
         self._planned = None
         before, self._goal_condition = self._goal_condition, self._share()

@@ -74,7 +74,7 @@ class Memory:
         objects = {name for names in self.contents.values() for name in names}
         return frozenset({*self.receptacles, *objects} | ({self.held} if self.held else set()))
 
-    def hear(self, feedback: str) -> None:
+    def observe(self, feedback: str) -> None:
         """Take in what the game said after a command."""
         if arrival := ARRIVE.search(feedback):
             self.place = arrival[1]

@@ -44,7 +44,7 @@ class Client:
         self._lock = threading.Lock()
         self._failed_in_row = 0
 
-    def ask(self, body: dict[str, Any], read: Callable[[object], T]) -> T:
+    def request(self, body: dict[str, Any], read: Callable[[object], T]) -> T:
         """The answer to a request, as `read` reads it out of the reply's message.
 
         Only a reply that `read` accepts is kept. Busy, broken, slow and malformed replies are asked again, after

@@ -13,7 +13,7 @@ class Corrections:
     """What a corrector found; turns that are nowhere in it were given up, `skipped` of them."""
 
     fields: dict[int, Mapping[str, object]]  # by turn: right thought fields in place of the agent's
-    right: int  # thoughts that need no lesson
+    right: int  # thoughts that need no example
     skipped: int
     figures: dict[str, float] = field(default_factory=dict)  # of its own: requests, tokens, money
 

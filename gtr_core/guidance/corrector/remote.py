@@ -93,12 +93,12 @@ class Remote:
         body = question.body
         for _ in range(rounds):
             body = body | {"tools": [SOLVER_TOOL], "tool_choice": "auto"}
-            answer = self.client.ask(body, lambda message: _tool_turns(message) or _verdict(message, question.keys))
+            answer = self.client.request(body, lambda message: _tool_turns(message) or _verdict(message, question.keys))
             if isinstance(answer, Verdict):
                 return answer
             body = body | {"messages": [*body["messages"], *answer]}
         final = body | ({"tool_choice": "none"} if rounds else {})
-        return self.client.ask(final, lambda message: _verdict(message, question.keys))
+        return self.client.request(final, lambda message: _verdict(message, question.keys))
 
     def _figures(self) -> dict[str, float]:
         """The run's account so far: over all iterations, so that it draws as a rising curve."""

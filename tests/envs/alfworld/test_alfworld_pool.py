@@ -9,7 +9,7 @@ from pathlib import Path
 from kitchen import WIN, write_kitchen
 
 from gtr_core import envs
-from gtr_core.rollout.process_pool import GamePool, Start
+from gtr_core.rollout.process_pool import ProcessPool, Start
 
 
 def household(games: list[Path], game: int) -> envs.TextEnv:
@@ -18,7 +18,7 @@ def household(games: list[Path], game: int) -> envs.TextEnv:
 
 def test_a_game_whose_worker_is_killed_is_won_all_the_same(tmp_path: Path) -> None:
     games = [write_kitchen(tmp_path / str(n) / "game.tw-pddl", {"Egg": f"Drawer {n}"}) for n in (1, 2)]
-    with GamePool(partial(household, games), games=2, workers=1) as pool:
+    with ProcessPool(partial(household, games), games=2, workers=1) as pool:
         pool.reset({n: Start(seed=n, options={"game": str(games[n])}) for n in (0, 1)})
         for number, command in enumerate(WIN):
             if number == 4:

@@ -23,7 +23,7 @@ START = KITCHEN + "Your task is to: clean some apple and put it in fridge."
 def remember(*heard: str) -> Memory:
     memory = Memory.of(START)
     for feedback in heard:
-        memory.hear(feedback)
+        memory.observe(feedback)
     return memory
 
 

@@ -51,7 +51,7 @@ def test_the_paper_counts_of_checks() -> None:
     assert [name for name, checks in CHECKS.items() if checks.solver] == ["gtr/Points24-v0"]
 
 
-def test_yes_is_no_lesson_and_no_is_the_thought_fields() -> None:
+def test_yes_is_no_example_and_no_is_the_thought_fields() -> None:
     assert read_verdict('{"evaluation": "YES", "correction": {}}', KEYS).fields is None
     assert read_verdict('{"evaluation": " yes "}', KEYS).fields is None
     said = {"evaluation": "NO", "correction": FIELDS | {"action": "9", "more": 1}}

@@ -1,4 +1,4 @@
-"""The corrector behind an API, whole: from a rollout to lessons, through a real server that may misbehave."""
+"""The corrector behind an API, whole: from a rollout to examples, through a real server that may misbehave."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from gtr_core.guidance.corrector.corrections import Corrections
 from gtr_core.guidance.corrector.remote import Remote
 from gtr_core.guidance.corrector.tool import NAME
 from gtr_core.rollout.collect import replay
-from gtr_core.rollout.types import Lesson, Rollout
+from gtr_core.rollout.types import Rollout, SFTExample
 from tests.agent.small import ENV
 from tests.guidance.corrector.server import Act, Drop, Endpoint, Hang, Say, Status, no, yes
 from tests.guidance.made import first
@@ -31,7 +31,7 @@ def remote(server: Endpoint, folder: Path, env_id: str = ENV.id, **endpoint: Any
     return Remote(config, env_id, folder, "run")
 
 
-def guided(policy: Policy, rollout: Rollout, corrector: Remote) -> tuple[list[Lesson], dict[str, float]]:
+def guided(policy: Policy, rollout: Rollout, corrector: Remote) -> tuple[list[SFTExample], dict[str, float]]:
     return correct(policy, rollout, replay(rollout, ENV, ("rollout", 1, 1)), corrector)
 
 
@@ -45,15 +45,17 @@ def honest(number: int, body: dict[str, Any]) -> Act:
     return yes() if '"action": "+"' in about(body).split("ANSWER")[1] else no(**FIELDS)
 
 
-def test_corrections_become_lessons_and_right_thoughts_do_not(policy: Policy, rollout: Rollout, tmp_path: Path) -> None:
+def test_corrections_become_examples_and_right_thoughts_do_not(
+    policy: Policy, rollout: Rollout, tmp_path: Path
+) -> None:
     """PAPER.md 1.3, with everything that the corrector needs in each request."""
     with Endpoint(honest) as server:
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path))
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path))
     valid = [n for n, yes in enumerate(rollout.valid_T_E.flatten().tolist()) if yes]
     plus = [n for n in valid if '"action": "+"' in rollout.texts_N[n]]
     assert 0 < len(plus) < len(valid)
-    assert metrics["guidance/judged_right"] == len(plus) and len(lessons) == len(valid) - len(plus)
-    assert all('"thoughts": "1 is less than 3, so +"' in policy.decode(s.answer) for s in lessons)
+    assert metrics["guidance/judged_right"] == len(plus) and len(examples) == len(valid) - len(plus)
+    assert all('"thoughts": "1 is less than 3, so +"' in policy.decode(s.answer) for s in examples)
     body = server.requests[0]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.4, 400)
     assert body["response_format"] == {"type": "json_object"} and "tools" not in body
@@ -62,23 +64,23 @@ def test_corrections_become_lessons_and_right_thoughts_do_not(policy: Policy, ro
 
 
 def test_turns_alike_are_asked_about_once(policy: Policy, rollout: Rollout, tmp_path: Path) -> None:
-    """And every one of them gets its lesson."""
+    """And every one of them gets its example."""
     with Endpoint(lambda number, body: no(**FIELDS)) as server:
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path))
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path))
     valid = [n for n, yes in enumerate(rollout.valid_T_E.flatten().tolist()) if yes]
     alike = {(rollout.image(n).tobytes(), rollout.texts_N[n]) for n in valid}
-    assert len(lessons) == len(valid) and len(server.requests) == len(alike) <= len(valid)
+    assert len(examples) == len(valid) and len(server.requests) == len(alike) <= len(valid)
     assert metrics["guidance/corrector_requests"] == len(alike)
 
 
 def test_a_second_run_asks_nothing_and_teaches_the_same(policy: Policy, rollout: Rollout, tmp_path: Path) -> None:
-    """After a crash between asking and publishing: the same lessons from the cache, for nothing."""
+    """After a crash between asking and publishing: the same examples from the cache, for nothing."""
     with Endpoint(honest) as server:
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path))
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path))
         asked = len(server.requests)
         again, same = guided(policy, rollout, remote(server, tmp_path))
         assert len(server.requests) == asked and same == metrics
-    assert [(s.answer, s.thought) for s in again] == [(s.answer, s.thought) for s in lessons]
+    assert [(s.answer, s.thought) for s in again] == [(s.answer, s.thought) for s in examples]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_a_second_run_asks_nothing_and_teaches_the_same(policy: Policy, rollout:
     ],
     ids=lambda act: str(act)[:40],
 )
-def test_a_server_that_fails_at_first_costs_tries_and_no_lesson(
+def test_a_server_that_fails_at_first_costs_tries_and_no_example(
     policy: Policy, rollout: Rollout, tmp_path: Path, bad: Act
 ) -> None:
     seen: set[str] = set()
@@ -106,8 +108,8 @@ def test_a_server_that_fails_at_first_costs_tries_and_no_lesson(
         return bad if new else no(**FIELDS)
 
     with Endpoint(behave) as server:
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path))
-    assert len(lessons) == int(rollout.valid_T_E.sum()) and metrics["guidance/skipped_uncorrected"] == 0
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path))
+    assert len(examples) == int(rollout.valid_T_E.sum()) and metrics["guidance/skipped_uncorrected"] == 0
     assert metrics["guidance/corrector_requests"] == 2 * len(seen)
 
 
@@ -116,9 +118,9 @@ def test_a_turn_that_finds_no_answer_is_skipped_and_counted(policy: Policy, roll
     valid = [n for n, yes in enumerate(rollout.valid_T_E.flatten().tolist()) if yes]
     lost = rollout.texts_N[valid[0]]
     with Endpoint(lambda number, body: Status(500) if lost in about(body) else no(**FIELDS)) as server:
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path))
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path))
     skipped = sum(rollout.texts_N[n] == lost for n in valid)
-    assert metrics["guidance/skipped_uncorrected"] == skipped > 0 and len(lessons) == len(valid) - skipped
+    assert metrics["guidance/skipped_uncorrected"] == skipped > 0 and len(examples) == len(valid) - skipped
 
 
 def test_a_spent_budget_ends_it_and_keeps_what_was_bought(policy: Policy, rollout: Rollout, tmp_path: Path) -> None:
@@ -128,9 +130,9 @@ def test_a_spent_budget_ends_it_and_keeps_what_was_bought(policy: Policy, rollou
             guided(policy, rollout, remote(server, tmp_path, budget_requests=2))
         assert len(server.requests) == 2
         assert len(list((tmp_path / "replies").rglob("*.json"))) == 2
-        lessons, metrics = guided(policy, rollout, remote(server, tmp_path, budget_requests=100))
+        examples, metrics = guided(policy, rollout, remote(server, tmp_path, budget_requests=100))
         questions = {json.dumps(body) for body in server.requests}
-        assert len(server.requests) == len(questions) == metrics["guidance/corrector_requests"] and lessons
+        assert len(server.requests) == len(questions) == metrics["guidance/corrector_requests"] and examples
 
 
 def test_many_are_asked_at_once_and_no_more_than_allowed(policy: Policy, rollout: Rollout, tmp_path: Path) -> None:

@@ -105,21 +105,21 @@ class Game:
 
     def intro(self, facts: Facts) -> str:
         """What is said first: the room and the task."""
-        return self._narrator.tell("#intro#", facts, {})
+        return self._narrator.generate("#intro#", facts, {})
 
     def command(self, move: Move, facts: Facts) -> str:
         """How the move is commanded. Told once where the words read nothing that can change."""
         key = (move.action.name, *move.objects.values())
         if key in self._commands:
             return self._commands[key]
-        command = self._narrator.tell(self._grammar.actions[move.action.name].command, facts, move.objects)
+        command = self._narrator.generate(self._grammar.actions[move.action.name].command, facts, move.objects)
         if move.action.name in self._lasting:
             self._commands[key] = command
         return command
 
     def feedback(self, move: Move, facts: Facts) -> str:
         """What is said after the move; `facts` as it left them."""
-        return self._narrator.tell(self._grammar.actions[move.action.name].feedback, facts, move.objects)
+        return self._narrator.generate(self._grammar.actions[move.action.name].feedback, facts, move.objects)
 
     def _command_lasts(self, action: Action) -> bool:
         return not self._narrator.reads(self._grammar.actions[action.name].command) & self.changing

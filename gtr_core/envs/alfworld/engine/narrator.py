@@ -32,7 +32,7 @@ class Narrator:
         self._names = names
         self._is_a = is_a
 
-    def tell(self, text: str, facts: Facts, binding: Binding) -> str:
+    def generate(self, text: str, facts: Facts, binding: Binding) -> str:
         """The text with all its symbols spun out."""
         return "".join(self._spin(symbol, facts, binding) for symbol in parse_symbols(text))
 
@@ -56,7 +56,7 @@ class Narrator:
             case Words(text):
                 return text
             case Call(rule):
-                return self.tell(self._choose(rule, facts, binding), facts, binding)
+                return self.generate(self._choose(rule, facts, binding), facts, binding)
             case Value(expression):
                 return self._evaluate(expression, binding)
             case Each(body, query, as_list):
@@ -72,12 +72,12 @@ class Narrator:
 
     def _listed(self, items: list[str], facts: Facts, binding: Binding) -> str:
         if not items:
-            return self.tell("#list_empty#", facts, binding)
+            return self.generate("#list_empty#", facts, binding)
         *front, last = items
         if not front:
             return last
-        comma = self.tell("#list_separator#", facts, binding)
-        return comma.join(front) + self.tell("#list_last_separator#", facts, binding) + last
+        comma = self.generate("#list_separator#", facts, binding)
+        return comma.join(front) + self.generate("#list_last_separator#", facts, binding) + last
 
     def _answers(self, query: Query, facts: Facts, binding: Binding, depth: int = 0) -> Iterator[Binding]:
         """Bindings that make the query true, ordered by the objects' ids; two names are never one object."""

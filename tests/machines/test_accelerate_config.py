@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gtr_core.config import ConfigError, ExecutionConfig
-from tasks.execution.accelerate_config import Team, team_of
+from tasks.execution.accelerate_config import AccelerateConfig, read_accelerate_config
 from tasks.stages.update import update
 from tasks.store.store import StageStore
 from tests.machines.made import experiment, start
@@ -17,10 +17,10 @@ FSDP2 = "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n"
 ZERO2 = "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2}\n"
 
 
-def asked(folder: Path, text: str, processes: int = 2) -> Team:
+def asked(folder: Path, text: str, processes: int = 2) -> AccelerateConfig:
     path = folder / "accelerate.yaml"
     path.write_text(text)
-    return team_of(ExecutionConfig(processes=processes, accelerate=str(path)))
+    return read_accelerate_config(ExecutionConfig(processes=processes, accelerate=str(path)))
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_file_each_process_holds_the_whole_model() -> None:
-    assert [team_of(ExecutionConfig(processes=n)).deciding for n in (1, 2)] == [1, 2]
+    assert [read_accelerate_config(ExecutionConfig(processes=n)).deciding for n in (1, 2)] == [1, 2]
 
 
 @pytest.mark.parametrize(("processes", "count"), [(1, 4), (4, 4)])
@@ -47,7 +47,7 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(tmp_path: Path) -> 
 
 
 def test_accelerate_is_told_what_the_file_says(tmp_path: Path) -> None:
-    team_of(ExecutionConfig(processes=3, accelerate=str(SHIPPED))).write(tmp_path / "told.json", 1234)
+    read_accelerate_config(ExecutionConfig(processes=3, accelerate=str(SHIPPED))).write(tmp_path / "told.json", 1234)
     told = json.loads((tmp_path / "told.json").read_text())
     assert (told["num_processes"], told["main_process_port"], told["distributed_type"]) == (3, 1234, "FSDP")
     assert told["fsdp_config"]["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
@@ -108,7 +108,7 @@ def test_what_no_update_can_do_is_one_sentence(tmp_path: Path, text: str, words:
 
 def test_one_process_has_nothing_to_share() -> None:
     with pytest.raises(ConfigError, match=r"set execution\.processes=2 or more"):
-        team_of(ExecutionConfig(accelerate=str(SHIPPED)))
+        read_accelerate_config(ExecutionConfig(accelerate=str(SHIPPED)))
 
 
 def test_a_missing_file_is_refused_when_the_update_is_planned(tmp_path: Path) -> None:

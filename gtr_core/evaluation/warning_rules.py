@@ -22,7 +22,7 @@ HALF, TENTH, LARGE_RATIO, STANDARD_ERRORS = 0.5, 0.1, 10.0, 2.0
 
 
 @dataclass(frozen=True)
-class Trouble:
+class RunWarning:
     """A rule that holds, since which iteration, and the figures that say so."""
 
     rule: str
@@ -33,18 +33,18 @@ class Trouble:
         return f"{self.rule.replace('_', ' ')} at iteration {self.iteration}: {self.sentence}"
 
 
-def troubles(history: History, validation_episodes: int) -> list[Trouble]:
+def find_warnings(history: History, validation_episodes: int) -> list[RunWarning]:
     """What is wrong with a run, in the order of the rules.
 
     Args:
         history: its metrics, as stages report them.
         validation_episodes: behind each point of `agent/success_rate` and `teacher/success_rate`.
     """
-    found: list[Trouble] = []
+    found: list[RunWarning] = []
     for rule, check in _RULES.items():
         first = next(iter(check(history, validation_episodes)), None)
         if first is not None:
-            found.append(Trouble(rule, *first))
+            found.append(RunWarning(rule, *first))
     return found
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtr_core.agent.policy import Policy
-from gtr_core.agent.spans import thought_tokens
 from gtr_core.agent.tiny import train_tokenizer
+from gtr_core.agent.token_spans import thought_tokens
 from gtr_core.envs.parser import parse
 
 KEYS = ("thoughts", "action")

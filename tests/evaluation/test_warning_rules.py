@@ -2,7 +2,7 @@
 
 import pytest
 
-from gtr_core.evaluation.trouble import troubles
+from gtr_core.evaluation.warning_rules import find_warnings
 
 RISING = [(1, 0.2), (2, 0.3), (3, 0.4), (4, 0.5)]
 HEALTHY = {
@@ -18,8 +18,8 @@ HEALTHY = {
 
 
 def test_a_run_that_does_well_raises_nothing() -> None:
-    assert troubles(HEALTHY, 100) == []
-    assert troubles({}, 100) == []
+    assert find_warnings(HEALTHY, 100) == []
+    assert find_warnings({}, 100) == []
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_run_that_does_well_raises_nothing() -> None:
 def test_a_signature_is_raised_once_where_it_begins(
     metric: str, series: list[tuple[int, float]], rule: str, iteration: int
 ) -> None:
-    found = troubles(HEALTHY | {metric: series}, 100)
+    found = find_warnings(HEALTHY | {metric: series}, 100)
     assert [(t.rule, t.iteration) for t in found if t.rule == rule] == [(rule, iteration)]
     assert f"at iteration {iteration}" in str(next(t for t in found if t.rule == rule))
 
@@ -46,13 +46,15 @@ def test_one_weak_evaluation_of_the_teacher_is_chance_and_two_are_not() -> None:
     agent = [(1, 0.3), (2, 0.3), (3, 0.3)]
     once = {"agent/success_rate": agent, "teacher/success_rate": [(1, 0.3), (2, 0.1), (3, 0.25)]}
     twice = {"agent/success_rate": agent, "teacher/success_rate": [(1, 0.3), (2, 0.1), (3, 0.1)]}
-    assert troubles(once, 100) == []
-    assert [t.rule for t in troubles(twice, 100)] == ["teacher_worse"]
-    assert troubles(twice, 10) == [], "ten episodes cannot tell .1 from .3"
+    assert find_warnings(once, 100) == []
+    assert [t.rule for t in find_warnings(twice, 100)] == ["teacher_worse"]
+    assert find_warnings(twice, 10) == [], "ten episodes cannot tell .1 from .3"
 
 
 def test_a_teacher_overfits_when_validation_falls_and_training_rises() -> None:
     history = {"teacher/success_rate": [(1, 0.3), (2, 0.5), (3, 0.3)], "rollout/success_rate": RISING}
-    assert [t.rule for t in troubles(history, 100)] == ["teacher_overfits"]
+    assert [t.rule for t in find_warnings(history, 100)] == ["teacher_overfits"]
     falling = [(1, 0.5), (2, 0.4), (3, 0.3)]
-    assert troubles(history | {"rollout/success_rate": falling}, 100) == [], "everything fell: that is no overfitting"
+    assert find_warnings(history | {"rollout/success_rate": falling}, 100) == [], (
+        "everything fell: that is no overfitting"
+    )

@@ -12,7 +12,7 @@ from gtr_core.config import EnvConfig, ExecutionConfig, RolloutConfig
 from gtr_core.envs.episodes import episode_set
 from gtr_core.evaluation.play import play
 from gtr_core.rollout.collect import collect, replay
-from gtr_core.rollout.vector_env import PooledSeats, Seats
+from gtr_core.rollout.vector_env import ProcessVectorEnv, VectorEnv
 from tests.agent.small import small_critic
 
 ENV = EnvConfig("gtr/Points24-v0", {"n_cards": 2, "target": 12, "layout": "compact", "truncate_on_illegal": True})
@@ -21,21 +21,21 @@ STREAM = ("seats", 1)
 ANSWERS = ["=", "nonsense", "1", "+"]
 
 
-def say(turn: int, seats: int) -> list[str]:
-    return [json.dumps({"action": ANSWERS[(turn + seat) % 4]}) for seat in range(seats)]
+def say(turn: int, count: int) -> list[str]:
+    return [json.dumps({"action": ANSWERS[(turn + index) % 4]}) for index in range(count)]
 
 
-def shown(seats: Seats | PooledSeats, turns: Sequence[int]) -> list[object]:
+def shown(vector_env: VectorEnv | ProcessVectorEnv, turns: Sequence[int]) -> list[object]:
     told: list[object] = []
     for turn in turns:
-        told += [(o.prompt, o.image.tobytes()) for o in seats.observations]
-        told += seats.act(say(turn, 3))
+        told += [(o.prompt, o.image.tobytes()) for o in vector_env.observations]
+        told += vector_env.act(say(turn, 3))
     return told
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_play_what_this_process_plays_even_when_one_is_killed(workers: int) -> None:
-    with Seats(ENV, 3, STREAM, 0) as here, PooledSeats(ENV, 3, STREAM, 0, workers, 60.0) as there:
+    with VectorEnv(ENV, 3, STREAM, 0) as here, ProcessVectorEnv(ENV, 3, STREAM, 0, workers, 60.0) as there:
         assert shown(there, range(4)) == shown(here, range(4))
         os.kill(there._pool.pids[0], signal.SIGKILL)
         assert shown(there, range(4, 8)) == shown(here, range(4, 8))
@@ -52,14 +52,14 @@ def test_a_rollout_by_workers_is_the_rollout(policy: Policy) -> None:
     assert other.faults == {"workers_restarted": 0, "episodes_dropped": 0}
 
 
-def test_seats_drift_with_the_iteration_and_replay_does() -> None:
+def test_environments_drift_with_the_iteration_and_replay_does() -> None:
     for iteration, target, win in ((0, 12, 10.0), (3, 10, 5.0)):
-        with Seats(DRIFTING, 2, STREAM, iteration) as seats:
-            assert all(f"worth {target}" in seen.prompt for seen in seats.observations)
-            env = seats.envs[0]
+        with VectorEnv(DRIFTING, 2, STREAM, iteration) as vector_env:
+            assert all(f"worth {target}" in seen.prompt for seen in vector_env.observations)
+            env = vector_env.envs[0]
             env.reset(0, {"cards": ["S6", "H2"] if target == 12 else ["S5", "H2"]})
             numbers = "6*2=" if target == 12 else "5*2="
-            rewards = [seats.act([json.dumps({"action": a}), '{"action": "+"}'])[0].reward for a in numbers]
+            rewards = [vector_env.act([json.dumps({"action": a}), '{"action": "+"}'])[0].reward for a in numbers]
             assert rewards[-1] == win
 
 
@@ -77,7 +77,7 @@ def test_episodes_of_a_drifting_world_are_winnable_at_their_iteration(policy: Po
     still = [episode_set(ENV.id, ENV.kwargs, None, 6, iteration=k).digest for k in (0, 3)]
     assert still[0] == still[1]
     for episode in late.episodes:
-        with Seats(DRIFTING, 1, STREAM, 3) as seats:
-            seats.envs[0].reset(int(episode["seed"]), dict(episode["options"]))
-            assert seats.envs[0].oracle() is not None
+        with VectorEnv(DRIFTING, 1, STREAM, 3) as vector_env:
+            vector_env.envs[0].reset(int(episode["seed"]), dict(episode["options"]))
+            assert vector_env.envs[0].oracle() is not None
     assert len(play(policy, late, greedy=True)) == 6

@@ -1,4 +1,4 @@
-"""What guidances that write lessons have in common: a DAgger buffer of them that the update imitates (PAPER.md 1.3)."""
+"""What guidances of SFT examples have in common: a DAgger buffer of them that the update imitates (PAPER.md 1.3)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ from gtr_core.config import Experiment
 from gtr_core.config.loading import to_dict
 from gtr_core.guidance.buffer import pooled
 from gtr_core.rl.terms import Terms
-from gtr_core.rollout.types import Rollout, load_lessons
+from gtr_core.rollout.types import Rollout, load_examples
 
 
-class Lessons:
-    """Reading lessons back for an update."""
+class SFTExamples:
+    """Reading examples back for an update."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.sft = experiment, experiment.sft
@@ -31,7 +31,7 @@ class Lessons:
         """Nothing can be wrong."""
 
     def load(self, rollout: Rollout, found: Sequence[tuple[int, Path]]) -> Terms:
-        """The lessons of all iterations in the window."""
-        stages = ((iteration, load_lessons(directory)) for iteration, directory in found)
-        lessons = pooled(stages, self.sft.capacity, self.experiment.seed)
-        return Terms(lessons=lessons, sft_weight=self.sft.weight, rl=self.experiment.method != "distill")
+        """The examples of all iterations in the window."""
+        stages = ((iteration, load_examples(directory)) for iteration, directory in found)
+        examples = pooled(stages, self.sft.capacity, self.experiment.seed)
+        return Terms(examples=examples, sft_weight=self.sft.weight, rl=self.experiment.method != "distill")

@@ -13,7 +13,7 @@ import pytest
 
 from gtr_core import envs
 from gtr_core.envs.text import Outcome
-from gtr_core.rollout.process_pool import GamePool, Start, Turn
+from gtr_core.rollout.process_pool import ProcessPool, Start, Turn
 
 ANSWERS = ("4", "nonsense", "*", "10", "+", "6", "nonsense", "/")
 CARDS = partial(envs.make, "gtr/Points24-v0", layout="compact")
@@ -44,8 +44,8 @@ def say(action: str) -> str:
 
 
 @pytest.fixture
-def pool() -> Iterator[GamePool]:
-    with GamePool(trap, games=3, workers=2, limit_s=2.0) as made:
+def pool() -> Iterator[ProcessPool]:
+    with ProcessPool(trap, games=3, workers=2, limit_s=2.0) as made:
         made.reset({game: Start(seed=game, fallback=20 + game) for game in range(3)})
         yield made
 
@@ -69,14 +69,14 @@ def all_same(turns: list[dict[int, Turn]], game: int) -> bool:
     return all(same(turn[game], other) for turn, other in zip(turns, alone, strict=True))
 
 
-def test_the_turns_are_those_of_one_process(pool: GamePool) -> None:
+def test_the_turns_are_those_of_one_process(pool: ProcessPool) -> None:
     """Invariant 35, the random fallback included."""
     turns = [pool.act(dict.fromkeys(range(3), say(answer))) for answer in ANSWERS]
     assert all(all_same(turns, game) for game in range(3))
     assert (pool.restarted, pool.dropped) == (0, 0)
 
 
-def test_a_killed_worker_is_replaced_and_its_games_go_on_where_they_were(pool: GamePool) -> None:
+def test_a_killed_worker_is_replaced_and_its_games_go_on_where_they_were(pool: ProcessPool) -> None:
     turns = []
     for n, answer in enumerate(ANSWERS):
         if n in (2, 5):
@@ -86,7 +86,7 @@ def test_a_killed_worker_is_replaced_and_its_games_go_on_where_they_were(pool: G
     assert (pool.restarted, pool.dropped) == (2, 0)
 
 
-def test_a_worker_that_hangs_once_is_replaced_too(pool: GamePool) -> None:
+def test_a_worker_that_hangs_once_is_replaced_too(pool: ProcessPool) -> None:
     turns = []
     for n, answer in enumerate(ANSWERS):
         if n == 3:
@@ -97,7 +97,9 @@ def test_a_worker_that_hangs_once_is_replaced_too(pool: GamePool) -> None:
 
 
 @pytest.mark.parametrize("deadly", ["die", "hang"])
-def test_a_game_that_brings_its_worker_down_twice_is_dropped_and_the_others_go_on(pool: GamePool, deadly: str) -> None:
+def test_a_game_that_brings_its_worker_down_twice_is_dropped_and_the_others_go_on(
+    pool: ProcessPool, deadly: str
+) -> None:
     """Games 0 and 2 share a worker."""
     turns = [pool.act(dict.fromkeys(range(3), say(answer))) for answer in ANSWERS[:3]]
     seen = turns[-1][0].observation
@@ -112,7 +114,7 @@ def test_a_game_that_brings_its_worker_down_twice_is_dropped_and_the_others_go_o
     assert same(pool.act({0: say(ANSWERS[0])})[0], undisturbed(0, ANSWERS[:1])[0])
 
 
-def test_an_episode_that_is_over_must_be_reset(pool: GamePool) -> None:
+def test_an_episode_that_is_over_must_be_reset(pool: ProcessPool) -> None:
     assert pool.act({1: say("=")})[1].outcome.terminated
     with pytest.raises(RuntimeError, match="reset"):
         pool.act({1: say("=")})
@@ -120,10 +122,10 @@ def test_an_episode_that_is_over_must_be_reset(pool: GamePool) -> None:
 
 def test_a_mistake_in_the_arguments_shows_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compact"):
-        GamePool(wide, games=2, workers=1)
+        ProcessPool(wide, games=2, workers=1)
 
 
-def test_no_process_is_left_behind(pool: GamePool) -> None:
+def test_no_process_is_left_behind(pool: ProcessPool) -> None:
     pids = pool.pids
     pool.close()
     for pid in pids:
