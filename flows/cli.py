@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from flows.say import say
 from gtr_core.util.errors import UserError
 
 app = typer.Typer(
@@ -372,12 +373,12 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        console.print(f"gtr: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(f"gtr: {error}", style="red")
         sys.exit(2)
     except BaseException as error:
         if not _interrupted(error):
             raise
-        console.print("Stopped. The same command goes on from here; finished stages are kept.", markup=False)
+        say("Stopped. The same command goes on from here; finished stages are kept.")
         sys.exit(130)
 
 

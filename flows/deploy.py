@@ -10,11 +10,11 @@ from typing import Any, cast
 from prefect import flow
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner.storage import LocalStorage
-from rich.console import Console
 
 from flows.orchestration.processes import die_with_parent
 from flows.orchestration.work_pools import ROOT, portable, prefect_api, read_pool
 from flows.runs.run import join_sweep, open_run, workspace
+from flows.say import say
 from gtr_core.config.loading import load_experiment
 from gtr_core.util.errors import UserError
 from tasks.execution.environment import quiet_environment
@@ -98,6 +98,5 @@ def deploy(
     with prefect_api(workspace()) as client:
         read_pool(client, pool, make=True)
         made.apply()
-    console = Console(stderr=True)
-    console.print(f"Deployed experiment/{made.name} to the work pool {pool}.", markup=False)
-    console.print(f"Start a worker with `gtr worker --pool {pool}`.", markup=False)
+    say(f"Deployed experiment/{made.name} to the work pool {pool}.")
+    say(f"Start a worker with `gtr worker --pool {pool}`.")

@@ -14,6 +14,7 @@ from flows.orchestration.task_runners import task_runner
 from flows.runs.events import Journal
 from flows.runs.run import PLAIN, RECORD, Origin, Run, gc_lock, open_run, open_store, read_sweeps, run_of, workspace
 from flows.runs.warnings import warnings_of
+from flows.say import say
 from gtr_core.agent.loading import pick_device
 from gtr_core.config import NOT_DECIDING, Experiment
 from gtr_core.config.loading import flatten, to_dict
@@ -61,10 +62,10 @@ def launch(
     with exclusive(gc_lock(workspace())):
         run, stages = _planned(experiment, origin)
     slots = slots_of(experiment.execution.slots, str(device), run.workspace, run.key)
-    console.print(f"run {run.key}", markup=False, highlight=False)
+    say(f"run {run.key}")
 
     def held(holder: str) -> None:
-        console.print(f"The run {run.key} is held by {holder}: waiting for it.", markup=False, soft_wrap=True)
+        say(f"The run {run.key} is held by {holder}: waiting for it.")
 
     lock = run.directory / "run.lock"
     with room_for(run.workspace), exclusive(lock, held), prefect_server(run.workspace):
@@ -91,7 +92,7 @@ def launch(
         write_json(run.directory / RECORD, record)
         journal.write("finished")
     if show:
-        console.print(f"finished {run.key}: {run.directory / RECORD}", markup=False, soft_wrap=True)
+        say(f"finished {run.key}: {run.directory / RECORD}")
     return record
 
 
@@ -105,9 +106,9 @@ def _planned(experiment: Experiment, origin: Origin) -> tuple[Run, list[str]]:
         taken = plan(run, open_store(run))
         older = [name for name in taken if taken[name].state == "reused" and taken[name].key != today[name].key]
         if older:
-            console.print(f"Taking the results of older code for {', '.join(older)}.", markup=False, soft_wrap=True)
+            say(f"Taking the results of older code for {', '.join(older)}.")
         else:
-            console.print("No result of older code is needed.", markup=False)
+            say("No result of older code is needed.")
             origin = replace(origin, accept_code_change=False)
     return open_run(experiment, home, origin), list(today)
 

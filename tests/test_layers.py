@@ -68,7 +68,7 @@ def test_tasks_is_a_tower() -> None:
 def test_flows_has_about_eleven_rooms_and_few_arrows_between_them() -> None:
     between = {room: targets for room, targets in rooms(imports(ROOT)).items() if room.startswith("flows.")}
     assert len(between) <= 12
-    assert sum(target.startswith("flows.") for targets in between.values() for target in targets) <= 40
+    assert sum(target.startswith("flows.") for targets in between.values() for target in targets) <= 45
 
 
 def test_the_core_has_no_loose_files() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.say import say
 from gtr_core.envs.alfworld.download import download
 from gtr_core.envs.alfworld.games import DATA, SPLITS, TASK_TYPES, read_game
 from gtr_core.envs.alfworld.generate import generate
@@ -18,12 +19,11 @@ def download_games(out: Path | None = None) -> dict[str, int]:
     Raises:
         UserError: see `gtr_core.envs.alfworld.download`.
     """
-    console = Console(stderr=True)
     where = out or Path(os.environ.get("ALFWORLD_DATA") or Path.home() / ".cache" / "alfworld")
     counts = download(where)
     for split, count in counts.items():
-        console.print(f"{split:<13}{count:>6,} games", markup=False)
-    _next_step(console, where)
+        say(f"{split:<13}{count:>6,} games")
+    _next_step(where)
     return counts
 
 
@@ -41,13 +41,13 @@ def generate_games(out: Path, *, n: int = 200, seed: int = 0, verify: bool = Tru
     read = [read_game(game.path) for game in games]
     splits, types = Counter(game.split for game in read), Counter(game.task_type for game in read)
     for name in (*SPLITS, *TASK_TYPES):
-        console.print(f"{name:<32}{splits[name] or types[name]:>6,} games", markup=False)
+        say(f"{name:<32}{splits[name] or types[name]:>6,} games")
     kept = sum(game.kept for game in games)
-    console.print(f"{n - kept} written, {kept} kept: {out / DATA}", markup=False, soft_wrap=True, highlight=False)
-    _next_step(console, out)
+    say(f"{n - kept} written, {kept} kept: {out / DATA}")
+    _next_step(out)
     return {split: splits[split] for split in SPLITS}
 
 
-def _next_step(console: Console, where: Path) -> None:
-    console.print(f"Next     export ALFWORLD_DATA={where.resolve()}", markup=False, soft_wrap=True, highlight=False)
-    console.print("         gtr play --env gtr/ALFWorld-v0 --out episode.html", markup=False, soft_wrap=True)
+def _next_step(where: Path) -> None:
+    say(f"Next     export ALFWORLD_DATA={where.resolve()}")
+    say("         gtr play --env gtr/ALFWorld-v0 --out episode.html")

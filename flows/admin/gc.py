@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from rich.console import Console
 
 from flows.experiment import plan
 from flows.runs.events import read_events
 from flows.runs.run import RECORD, Run, all_runs, find_run, gc_lock, run_of, workspace
+from flows.say import say
 from gtr_core.config import RetentionConfig
 from gtr_core.util.errors import UserError
 from gtr_core.util.locks import exclusive
@@ -128,20 +128,15 @@ def _undelivered(home: Path) -> set[str]:
 
 
 def _print(garbage: Sequence[Garbage], total: int, home: Path, *, freed: bool) -> None:
-    console = Console()
-
-    def tell(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     for item in garbage:
         name = item.record.name if item.record else item.path.parent.name
-        tell(f"{_megabytes(item.size):>10}  {name:<12} {item.path.relative_to(home)}  {item.why}")
+        say(f"{_megabytes(item.size):>10}  {name:<12} {item.path.relative_to(home)}  {item.why}", result=True)
     if not garbage:
-        tell("Nothing to free: aliases, retention and unfinished runs need all that is there.")
+        say("Nothing to free: aliases, retention and unfinished runs need all that is there.", result=True)
     elif freed:
-        tell(f"Freed {_megabytes(total)} of {len(garbage)} stages.")
+        say(f"Freed {_megabytes(total)} of {len(garbage)} stages.", result=True)
     else:
-        tell(f"{_megabytes(total)} of {len(garbage)} stages can be freed: `gtr gc --yes` does it.")
+        say(f"{_megabytes(total)} of {len(garbage)} stages can be freed: `gtr gc --yes` does it.", result=True)
 
 
 def _megabytes(size: int) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flows.runs.events import Progress, kind_of, read_events, read_progress
 from flows.runs.run import Run, all_runs, find_run, workspace
+from flows.say import say
 from gtr_core.util.errors import UserError
 
 
@@ -88,9 +89,7 @@ def _print_runs(runs: list[dict[str, Any]]) -> None:
 def _print_stages(run: Run, stages: list[dict[str, Any]]) -> None:
     summary = _summary(run)
     console = Console()
-    console.print(
-        f"{run.key}: {summary['state']}, {summary['stages_done']} of {summary['stages']} stages", markup=False
-    )
+    say(f"{run.key}: {summary['state']}, {summary['stages_done']} of {summary['stages']} stages", result=True)
     kinds: dict[str, dict[str, float]] = {}
     for s in stages:
         row = kinds.setdefault(kind_of(s["stage"]), dict.fromkeys(("done", "reused", "left", "seconds"), 0.0))
@@ -102,11 +101,11 @@ def _print_stages(run: Run, stages: list[dict[str, Any]]) -> None:
     console.print(table)
     for s in stages:
         if s["state"] in ("running", "failed", "stopped"):
-            console.print(f"{s['state']}: {s['stage']}", markup=False)
+            say(f"{s['state']}: {s['stage']}", result=True)
     for warning in summary["warnings"]:
-        console.print(f"WARNING {warning}", markup=False, style="yellow")
+        say(f"WARNING {warning}", result=True, style="yellow")
     if summary["error"]:
-        console.print(summary["error"], markup=False, style="red")
+        say(summary["error"], result=True, style="red")
 
 
 def _print_cost(cost: dict[str, float]) -> None:
@@ -118,7 +117,7 @@ def _print_cost(cost: dict[str, float]) -> None:
     ]
     if cost["cost/requests"]:
         words.append(f"{cost['cost/requests']:.0f} requests of {cost['cost/external_tokens']:.0f} tokens")
-    Console().print(f"cost: {', '.join(words)}; ${cost['cost/usd']:.4g} by `prices`", markup=False, highlight=False)
+    say(f"cost: {', '.join(words)}; ${cost['cost/usd']:.4g} by `prices`", result=True)
 
 
 def _print_recomputed(again: dict[str, list[str]]) -> None:
@@ -127,10 +126,10 @@ def _print_recomputed(again: dict[str, list[str]]) -> None:
 
     older = [name for name, reasons in again.items() if reasons == [OLDER]]
     if older:
-        Console().print(
+        say(
             f"{len(older)} stages were {OLDER}: the run's command would compute them anew. What is there can still be "
             "shown, compared and reported.",
-            markup=False,
+            result=True,
         )
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in (name for name in again if name not in older):
@@ -141,6 +140,6 @@ def _print_recomputed(again: dict[str, list[str]]) -> None:
         console.print("To be computed again, since the run's last such stage, for what changed in its key:")
     for (_, *reasons), names in groups.items():
         shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        console.print(f"  {shown}: {'; '.join(reasons)}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {shown}: {'; '.join(reasons)}", result=True)
     if any(reason.startswith("code ") for reasons in again.values() for reason in reasons):
-        console.print("`--accept-code-change` takes results that only older code sets apart.", markup=False)
+        say("`--accept-code-change` takes results that only older code sets apart.", result=True)

@@ -1,8 +1,7 @@
 """`gtr sync`: deliver to MLflow what is still owed."""
 
-from rich.console import Console
-
 from flows.runs.run import workspace
+from flows.say import say
 from gtr_core.util.errors import UserError
 from tasks.tracking.tracker import Tracker
 
@@ -19,4 +18,4 @@ def deliver_all() -> None:
         runs += 1
     if owed:
         raise UserError(f"MLflow is still away: {owed} messages are kept; run `gtr sync` again when it answers.")
-    Console().print(f"MLflow has everything of {runs} runs.", markup=False)
+    say(f"MLflow has everything of {runs} runs.", result=True)

@@ -7,12 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from flows.orchestration.health import is_well
 from flows.orchestration.processes import die_with_parent
 from flows.orchestration.server import prefect_server
 from flows.runs.run import workspace
+from flows.say import say
 from gtr_core.util.errors import UserError
 from tasks.tracking.connection import connect, tracking_uri
 
@@ -30,16 +29,15 @@ def serve(port: int) -> None:
     home = workspace()
     home.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri(home)
-    console = Console()
     with prefect_server(home) as api:
         if uri.startswith("http"):
             server, address = None, uri
         else:
             connect(home)
             server, address = _start(home, uri, port), f"http://127.0.0.1:{port}"
-        console.print(f"MLflow   {address.rstrip('/')}/#/experiments?workflowType=machine_learning", markup=False)
-        console.print(f"Prefect  {api.removesuffix('/api')}", markup=False)
-        console.print("Ctrl-C ends both.", markup=False)
+        say(f"MLflow   {address.rstrip('/')}/#/experiments?workflowType=machine_learning", result=True)
+        say(f"Prefect  {api.removesuffix('/api')}", result=True)
+        say("Ctrl-C ends both.", result=True)
         try:
             signal.pause() if server is None else server.wait()
         except KeyboardInterrupt:

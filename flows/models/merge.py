@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flows.models.resolve import find_model
 from flows.runs.run import workspace
+from flows.say import say
 from gtr_core.config import ConfigError, MergeConfig
 from gtr_core.config.loading import flatten, to_dict
 from gtr_core.merge.combine import require_no_episodes
@@ -79,10 +80,9 @@ def merge_models(
     _show(texts, record.metrics)
     uri = registered.uri if registered else None
     where = uri or str(out or merged)
-    console = Console(stderr=True)
-    console.print(f"{record.state}: {out or merged}", markup=False, soft_wrap=True, highlight=False)
+    say(f"{record.state}: {out or merged}")
     if start is None:
-        console.print(f"Next     gtr eval {where}", markup=False, soft_wrap=True, highlight=False)
+        say(f"Next     gtr eval {where}")
     return {
         "uri": uri,
         "path": str(out or merged),
@@ -129,4 +129,4 @@ def _show(texts: Sequence[str], metrics: dict[str, float]) -> None:
     console = Console(stderr=True)
     console.print(table)
     conflicts, density = metrics["merge/sign_conflicts"], metrics["merge/density"]
-    console.print(f"sign conflicts {conflicts:.3f}, entries kept {density:.3f}", markup=False, highlight=False)
+    say(f"sign conflicts {conflicts:.3f}, entries kept {density:.3f}")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from flows.models.resolve import FoundModel, find_env, find_model, open_policy
+from flows.say import say
 from gtr_core.config import ConfigError
 from gtr_core.envs import TextEnv, make
 from gtr_core.envs.check import check_env
@@ -46,7 +46,7 @@ def play_page(who: str, env: str | None, *, split: str | None, seed: int, greedy
     out.write_text(episode_page(turns, f"{config.id}, {who}, seed {seed}"))
     last = turns[-1][1]
     end = "won" if last.won else "truncated" if last.truncated else "not won"
-    Console().print(f"{len(turns)} turns, {end}: open {out.absolute()}", markup=False, soft_wrap=True, highlight=False)
+    say(f"{len(turns)} turns, {end}: open {out.absolute()}", result=True)
     return out.absolute()
 
 

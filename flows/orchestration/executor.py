@@ -1,7 +1,6 @@
 """A run as one Prefect flow run: each stage a task, told to the journal and delivered to MLflow."""
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
@@ -20,6 +19,7 @@ from flows.orchestration.task_runners import SideBySide, side_by_side
 from flows.runs.events import Journal, read_progress
 from flows.runs.run import Run
 from flows.runs.warnings import warnings_of
+from flows.say import say
 from tasks.execution.slots import Slots
 from tasks.execution.stage_process import Compute, stages_run
 from tasks.store.contents import looked_at_once
@@ -146,7 +146,7 @@ class Executor:
         progress = read_progress(self.run.directory)
         self.bar.report(len(records) / len(self.stages))
         done = f"{progress.done}/{progress.total}"
-        print(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}", file=sys.stderr)
+        say(f"{done:>9} {name:<24} {record.state:<6} {record.seconds:6.1f} s  {progress.left}")
         self._warn(records)
         return record
 
@@ -156,4 +156,4 @@ class Executor:
             if warning.rule not in self.warned:
                 self.warned.add(warning.rule)
                 self.journal.write("warning", rule=warning.rule, text=str(warning))
-                print(f"  WARNING {warning}", file=sys.stderr)
+                say(f"  WARNING {warning}")

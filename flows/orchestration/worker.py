@@ -4,11 +4,10 @@ import signal
 import subprocess
 import sys
 
-from rich.console import Console
-
 from flows.orchestration.processes import die_with_parent
 from flows.orchestration.work_pools import prefect_api, read_pool
 from flows.runs.run import workspace
+from flows.say import say
 
 
 def work(pool: str, limit: int) -> int:
@@ -19,7 +18,7 @@ def work(pool: str, limit: int) -> int:
     """
     with prefect_api(workspace()) as client:
         read_pool(client, pool)
-        Console(stderr=True).print(f"Working for the pool {pool}, {limit} at once; Ctrl-C ends it.", markup=False)
+        say(f"Working for the pool {pool}, {limit} at once; Ctrl-C ends it.")
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)]
         worker = subprocess.Popen([*command, "--type", "process"], preexec_fn=_begin)  # noqa: PLW1509 - one thread
         signal.signal(signal.SIGTERM, lambda *_: worker.terminate())

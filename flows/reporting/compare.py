@@ -4,12 +4,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from flows.reporting.comparison import compare
 from flows.reporting.selection import select
 from flows.reporting.words import show, written
 from flows.runs.run import workspace
+from flows.say import say
 from gtr_core.util.errors import UserError
 
 
@@ -47,7 +46,7 @@ def compare_runs(
         return
     text = written(found, how, pairs=pairs)
     for note in found.notes:
-        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+        say(note)
     if out is None:
         sys.stdout.write(text)
         return

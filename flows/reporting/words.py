@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.reporting.comparison import Comparison
 from flows.reporting.differences import TEACHER_AHEAD
+from flows.say import say
 
 Grid = tuple[list[str], list[list[str]]]  # the head and the rows
 SHORT = {
@@ -57,11 +58,11 @@ def show(found: Comparison) -> None:
     ):
         if not grid[1]:
             continue
-        console.print(text, markup=False, highlight=False)
+        say(text, result=True)
         _print(wide, *grid)
-        console.print(f"{legend}\n", markup=False, highlight=False)
+        say(f"{legend}\n", result=True)
     for note in found.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        say(note, result=True)
 
 
 def heading(found: Comparison) -> str:

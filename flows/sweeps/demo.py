@@ -14,6 +14,7 @@ from flows.reporting.report import write_report
 from flows.reporting.selection import Selection
 from flows.reporting.words import show
 from flows.runs.run import RECORD, Run, is_complete, open_run, workspace
+from flows.say import say
 from flows.sweeps.local import RunProcess, compute
 from gtr_core.config.loading import load_experiment
 from gtr_core.util.errors import UserError
@@ -40,8 +41,8 @@ def run_demo(overrides: Sequence[str], *, seeds: int, jobs: int) -> dict[str, An
     page = write_report(found, home / "report.html")
     show(found)
     link = _mlflow_link(runs)
-    console.print(f"Report   {page}", markup=False, soft_wrap=True, highlight=False)
-    console.print(f"MLflow   run `gtr ui`, then open {link}", markup=False, soft_wrap=True, highlight=False)
+    say(f"Report   {page}")
+    say(f"MLflow   run `gtr ui`, then open {link}")
     records = [read_json(run.directory / RECORD) for run in runs]
     return {"runs": records, "report": str(page), "mlflow": link}
 

@@ -14,6 +14,7 @@ from flows.experiment import Plan
 from flows.runs.events import kind_of
 from flows.runs.run import workspace
 from flows.runs.sweep_spec import Cell, Sweep, cells, read_sweep
+from flows.say import say
 from flows.sweeps.local import jobs_for
 from tasks.store.remote import shared_store
 from tasks.store.stage import Stage
@@ -159,13 +160,12 @@ def print_plan(planned: Sequence[PlannedCell], sweep: Sweep, jobs: int) -> None:
     console.print(table)
     price = _price(planned)
     total = totals(planned, price)
-    console.print(
+    say(
         f"{len(planned)} cells, {total['stages']} stages: {total['there']} there, {total['shared']} shared with an "
         f"earlier cell, {total['to_compute']} to compute.",
-        markup=False,
-        soft_wrap=True,
+        result=True,
     )
-    console.print(_cost(total, price, min(jobs, len(planned))), markup=False, soft_wrap=True)
+    say(_cost(total, price, min(jobs, len(planned))), result=True)
 
 
 def _price(planned: Sequence[PlannedCell]) -> float:

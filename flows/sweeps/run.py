@@ -20,6 +20,7 @@ from flows.reporting.selection import Selection, check_sets
 from flows.reporting.words import show, written
 from flows.runs.run import RECORD, is_complete, join_sweep, open_run, workspace
 from flows.runs.sweep_spec import Cell, cells, read_sweep
+from flows.say import say
 from flows.sweeps.local import RunProcess, compute, jobs_for
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json
@@ -64,7 +65,7 @@ def _compare(name: str, found: Sequence[Cell], home: Path, *, artifact: bool) ->
         check_sets(runs)
         comparison = compare(Selection(name, runs, missing))
     except UserError as error:  # of a sweep over the evaluation itself, say: its runs are there all the same
-        Console().print(f"No comparison: {error}", markup=False, highlight=False, soft_wrap=True)
+        say(f"No comparison: {error}", result=True)
         return None
     folder = home / "sweeps" / name
     page = write_report(comparison, folder / "report.html")
@@ -72,7 +73,7 @@ def _compare(name: str, found: Sequence[Cell], home: Path, *, artifact: bool) ->
     if artifact:
         table_of(name, comparison)
     show(comparison)
-    Console().print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
+    say(f"Report   {page}", result=True)
     return str(page)
 
 
@@ -114,6 +115,6 @@ def _print(name: str, outcomes: Sequence[dict[str, Any]], link: str) -> None:
     for o in outcomes:
         if o["state"] == "failed":
             for line in (f"{o['cell']} failed at {o['stage']}: {o['error']}", f"  log    {o['log']}"):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-            console.print(f"  retry  {o['retry']}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"MLflow   run `gtr ui`, then open {link}", markup=False, highlight=False, soft_wrap=True)
+                say(line, result=True)
+            say(f"  retry  {o['retry']}", result=True)
+    say(f"MLflow   run `gtr ui`, then open {link}", result=True)

@@ -19,6 +19,7 @@ from flows.orchestration.work_pools import portable, prefect_api, read_pool
 from flows.runs.events import read_events
 from flows.runs.run import Run, is_complete, join_sweep, open_run, workspace
 from flows.runs.sweep_spec import Cell, cells, read_sweep
+from flows.say import say
 from gtr_core.util.errors import UserError
 from gtr_core.util.locks import abandoned
 
@@ -114,4 +115,4 @@ def _print(name: str, pool: str, outcomes: Sequence[dict[str, str]]) -> None:
         table.add_row(outcome["cell"], outcome["state"], outcome["run"])
     console = Console()
     console.print(table)
-    console.print(f"`gtr worker --pool {pool}` runs them; `gtr ui` shows how they stand.", markup=False)
+    say(f"`gtr worker --pool {pool}` runs them; `gtr ui` shows how they stand.", result=True)
