@@ -46,11 +46,8 @@ def _reached(parent: Run, accept_code_change: bool) -> int:
     """How many iterations of the run are there to be shared, under the code of today."""
     origin = Origin(parent.origin.history, parent.origin.parent, accept_code_change)
     run = run_of(parent.experiment, parent.workspace, origin)
-    stages = plan(run, open_store(run))
-    missing = next((name for name, record in stages.items() if record.state == "planned"), "mean")
-    if missing == "mean" or missing.startswith("evaluate-final"):
-        return parent.experiment.iterations
-    return (stages[missing].iteration or 1) - 1
+    missing = [r for r in plan(run, open_store(run)).values() if r.state == "planned" and (r.training or r.model)]
+    return (missing[0].iteration or 1) - 1 if missing else parent.experiment.iterations
 
 
 def _check(parent: Run, at: int, experiment: Experiment) -> None:
