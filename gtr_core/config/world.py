@@ -85,8 +85,8 @@ class ExecutionConfig(Section):
     slots: SlotsConfig = field(default_factory=SlotsConfig)
 
     # Many processes and many machines.
-    task_runner: Literal["threads", "dask", "ray"] = "threads"  # Prefect's, which plays shards and a sweep's cells
-    workers: PositiveInt = 1  # how many shards or cells it plays at once
+    task_runner: Literal["threads", "dask", "ray"] = "threads"  # Prefect's, which plays shards
+    workers: PositiveInt = 1  # how many shards it plays at once
     shards: PositiveInt = 1  # parts, of whole batches, that a rollout or an evaluation is cut into for it
     # That train one update together: gradients are summed, equal up to the order of additions.
     processes: PositiveInt = 1

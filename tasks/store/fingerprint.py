@@ -36,6 +36,7 @@ def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
         if _source(module, root) is None:
             digests[module] = _foreign(module, root)
     waiting = [module for module in modules if module not in digests]
+    folders: set[Path] = set()
     while waiting:
         name = waiting.pop()
         path = _source(name, root)
@@ -43,8 +44,10 @@ def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
             continue
         digest, imported = _read(path, path.stat().st_mtime_ns, name)
         digests[name] = digest
-        digests |= _assets(path.parent, root)
+        folders.add(path.parent)
         waiting += imported
+    for folder in folders:
+        digests |= _assets(folder, root)
     return digests
 
 

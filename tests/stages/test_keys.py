@@ -7,13 +7,13 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
 
 from flows.experiment import Plan
-from flows.runs.run import run_of
+from flows.runs.run import Run, run_of
 from gtr_core.config.loading import load_experiment
 from tasks.store.fingerprint import code_files
 from tasks.store.store import StageStore
@@ -47,6 +47,15 @@ class Tree:
     patch: pytest.MonkeyPatch
     undo: list[tuple[Path, str | None]] = field(default_factory=list)
 
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        found = {}
+        for label, (name, overrides) in EXPERIMENTS.items():
+            given = [text.replace("{games}", str(self.games)) for text in overrides]
+            experiment = load_experiment(ROOT / f"configs/experiment/{name}.yaml", [*SMALL, *given])
+            found[label] = run_of(experiment, self.games)
+        return found
+
     def write(self, name: str, text: str) -> None:
         path = self.root / name
         self.undo.append((path, path.read_text() if path.exists() else None))
@@ -69,10 +78,8 @@ class Tree:
 
         self.patch.setattr("tasks.store.stage.code_version", version)
         found: Keys = {}
-        for label, (name, overrides) in EXPERIMENTS.items():
-            given = [text.replace("{games}", str(self.games)) for text in overrides]
-            experiment = load_experiment(ROOT / f"configs/experiment/{name}.yaml", [*SMALL, *given])
-            planned = Plan(run_of(experiment, self.games), StageStore(self.games / "store"))
+        for label, run in self.runs.items():
+            planned = Plan(run, StageStore(self.games / "store"))
             found |= {(label, stage): record.key for stage, record in planned.records.items()}
         return found
 
