@@ -56,7 +56,7 @@ def test_every_section_has_a_file_and_a_line() -> None:
     assert [title for title, *_ in sections()] == list(PLACES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_examples_work_together_in_a_run(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     command = ["-m", "flows.cli", "run", "configs/experiment/cards3_base.yaml", "--json"]

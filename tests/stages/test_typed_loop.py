@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mypy import api
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
