@@ -62,7 +62,6 @@ quiet_environment(workspace)
 from tasks.store.metrics import MetricWriter
 from tasks.store.store import StageStore
 from tasks.tracking.tracker import Tracker
-import tasks.store.results
 from tests.stages.made import run_stage
 tracker = Tracker(workspace, experiment="cards", run_name=sys.argv[2], run_key=sys.argv[2])
 def compute(directory):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-import tasks.store.results  # noqa: F401 - the classes of the records
 from gtr_core.util.errors import UserError
 from tasks.store.metrics import MetricWriter
 from tasks.store.record import StageRecord
