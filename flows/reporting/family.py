@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.reporting.finished import Finished
+from gtr_core.config.choices import module_of
 
 
 @dataclass(frozen=True)
@@ -49,5 +50,6 @@ def _member(manifest: Mapping[str, Any], by_key: Mapping[str, Mapping[str, Any]]
         return Member(f"rollout {iteration}", where, facts)
     teacher = by_key.get(inputs.get("teacher", ""))
     config = manifest["config"]  # of an older version it has `guide`: kl, sft, corrector
-    told = f"by teacher {teacher['iteration']}" if teacher else f"by {config.get('guide') or config['guidance']}"
+    guidance = config.get("guide") or module_of(config["guidance"]).rpartition(".")[2]
+    told = f"by teacher {teacher['iteration']}" if teacher else f"by {guidance}"
     return Member(f"{stage} {iteration}", where, told)

@@ -11,7 +11,7 @@ from gtr_core.deltas.errors import MergeError
 from gtr_core.deltas.read import read_deltas
 from gtr_core.deltas.task_vectors import dense_deltas
 from gtr_core.deltas.tensor_files import INDEX, Shards, write_index, write_shard
-from gtr_core.merge.combine import check_merge, teacher_tensors
+from gtr_core.merge.combine import check_merge, require_no_episodes, teacher_tensors
 from gtr_core.merge.statistics import MergeStatistics
 from gtr_core.util.files import publish
 
@@ -44,6 +44,7 @@ def merge_directories(
         MergeError: `out` exists, or the checkpoints do not belong together; nothing is written then.
         DiskFull: there was no room.
     """
+    require_no_episodes(config.method)
     if out.exists():
         raise MergeError(f"{out} exists already: name a directory that does not.")
     base = Shards(start)

@@ -180,3 +180,9 @@ def test_saved_and_loaded_checkpoints_have_the_task_vectors_they_had(tmp_path: P
     (member,) = trained(start, 1)
     deltas = read_deltas(save(tmp_path / "member", member, shards=2), start)
     assert all(torch.equal(deltas[n], member[n] - start[n]) for n in deltas)
+
+
+def test_a_method_that_chooses_by_episodes_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(MergeError, match="greedy_soup chooses members by episodes and works within a run"):
+        merge_directories(tmp_path, [tmp_path], tmp_path / "out", [1.0], MergeConfig(method="greedy_soup"))
+    assert not (tmp_path / "out").exists()
