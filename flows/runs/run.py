@@ -11,12 +11,11 @@ from typing import Any
 
 from flows.runs.events import JOURNAL
 from gtr_core.config import NOT_DECIDING, Experiment
-from gtr_core.config.choices import module_of
 from gtr_core.config.loading import build, to_dict
 from gtr_core.guidance.base import guidance_of
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json, write_json
-from tasks.store.contents import environment_modules, evaluation_settings, model_settings, training_settings
+from tasks.store.contents import environment_implementations, evaluation_settings, model_settings, training_settings
 from tasks.store.fingerprint import code_version
 from tasks.store.remote import shared_store
 from tasks.store.store import StageStore
@@ -92,8 +91,13 @@ def run_of(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:
 def _modules(experiment: Experiment) -> list[str]:
     """The modules that compute a run's stages, and those that its configuration chooses."""
     guidance, merge = guidance_of(experiment), experiment.merge.chosen
-    chosen = [module_of(entry) for entry in (experiment.guidance, merge.merge, merge.select) if entry]
-    return [*STAGES, *environment_modules(experiment.env), *chosen, *(guidance.modules if guidance else ())]
+    chosen = [entry for entry in (experiment.guidance, merge.merge, merge.select) if entry]
+    return [
+        *STAGES,
+        *environment_implementations(experiment.env),
+        *chosen,
+        *(guidance.implementations if guidance else ()),
+    ]
 
 
 def open_run(experiment: Experiment, home: Path, origin: Origin = PLAIN) -> Run:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from gtr_core.config.choices import Environment, load, module_of
+from gtr_core.config.choices import Environment, load
 from gtr_core.envs.text import TextEnv
 
 Schedule = Mapping[str, Sequence[tuple[int, float]]]  # what drifts: quantity to (from iteration, value) pairs
@@ -30,12 +30,11 @@ def register(env_id: str, env: str, game: str, parts: Mapping[str, Mapping[str, 
     gymnasium.register(env_id, entry_point=env, max_episode_steps=300)
 
 
-def modules_of(env_id: str, *, drift: Schedule | None = None, **kwargs: Any) -> tuple[str, ...]:
-    """The modules that `make` runs for these arguments and that no import statement leads to."""
+def implementations_of(env_id: str, *, drift: Schedule | None = None, **kwargs: Any) -> tuple[str, ...]:
+    """What `make` runs for these arguments and no import leads to: entries as in `config.choices`, or modules."""
     found = _found(env_id)
-    modules = [module_of(found.env), module_of(found.text)]
-    modules += [chosen[kwargs[name]] for name, chosen in found.parts.items() if kwargs.get(name) in chosen]
-    return (*modules, *(() if drift is None else (module_of(_DRIFT),)))
+    parts = [chosen[kwargs[name]] for name, chosen in found.parts.items() if kwargs.get(name) in chosen]
+    return (found.env, found.text, *parts, *(() if drift is None else (_DRIFT,)))
 
 
 def files_of(env_id: str, **kwargs: Any) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -26,44 +26,28 @@ class Case:
     workspace: Path  # where what outlives a run is kept, such as replies that were paid for
 
 
-class Guidance(Protocol):
-    """A method's guidance under the settings of an experiment."""
+class Guidance:
+    """A method's guidance under the settings of an experiment; what most have alike stands here."""
 
-    merged_teacher: ClassVar[bool]  # whether it reads the merge of checkpoints; else it is a teacher of its own
+    merged_teacher: ClassVar[bool] = False  # whether it reads the merge of checkpoints; else it is its own teacher
 
-    def __init__(self, experiment: Experiment) -> None: ...
-
-    @property
-    def asked(self) -> Mapping[str, Any]:
-        """The settings that what is computed depends on: a part of the guide stage's key."""
-        ...
-
-    @property
-    def used(self) -> Mapping[str, Any]:
-        """The settings of how an update uses it: a part of the update's key."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """How many iterations' guidance an update reads, its own included; 0 = all so far."""
-        ...
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Modules besides its own that its settings choose by name."""
-        ...
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.asked: Mapping[str, Any] = {}  # settings that what is computed depends on: a part of the guide's key
+        self.used: Mapping[str, Any] = {}  # settings of how an update uses it: a part of the update's key
+        self.window = 1  # how many iterations' guidance an update reads, its own included; 0 = all so far
+        self.implementations: tuple[str, ...] = ()  # what its settings choose by name, as `config.choices` has it
 
     def check(self) -> None:
         """Look before a run begins; raises UserError where the guidance would fail in its middle."""
-        ...
 
     def compute(self, case: Case, directory: Path) -> Mapping[str, float]:
         """Write what the updates read into the directory; its metrics."""
-        ...
+        raise NotImplementedError
 
     def load(self, rollout: Rollout, found: Sequence[tuple[int, Path]]) -> Terms:
         """The terms of an update on `rollout`, from what was computed: (iteration, directory), oldest first."""
-        ...
+        raise NotImplementedError
 
 
 def guidance_of(experiment: Experiment) -> Guidance | None:

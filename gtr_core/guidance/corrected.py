@@ -7,14 +7,14 @@ better one, that thought with the agent's own action after it, masked, is an exa
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.token_spans import thought_tokens
-from gtr_core.config.choices import CORRECTORS, load, module_of
+from gtr_core.config import Experiment
+from gtr_core.config.choices import CORRECTORS, load
 from gtr_core.config.loading import to_dict
 from gtr_core.envs.practice import training_arguments
-from gtr_core.envs.registry import modules_of
+from gtr_core.envs.registry import implementations_of
 from gtr_core.envs.text import TextEnv
 from gtr_core.guidance.base import Case
 from gtr_core.guidance.corrector.corrections import Corrector
@@ -26,20 +26,14 @@ from gtr_core.rollout.types import Rollout, SFTExample, save_examples
 class CorrectedGuidance(SFTExamples):
     """Corrected thoughts as examples; the corrector is a teacher of its own, and no merge enters."""
 
-    merged_teacher: ClassVar[bool] = False
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """Who is asked and what; not how an endpoint is reached."""
-        return {k: v for k, v in to_dict(self.experiment.corrector).items() if k != "endpoint"}
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The corrector, and the environment, which is played again."""
-        env = self.experiment.env
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        # Who is asked and what, not how an endpoint is reached; and the environment, which is played again.
+        self.asked = {k: v for k, v in to_dict(experiment.corrector).items() if k != "endpoint"}
+        env = experiment.env
         kwargs = [training_arguments(env, number) for number in range(len(env.practice))]
-        played = [module for each in kwargs for module in modules_of(env.id, **each)]
-        return (module_of(CORRECTORS[self.experiment.corrector.kind]), *dict.fromkeys(played))
+        played = [entry for each in kwargs for entry in implementations_of(env.id, **each)]
+        self.implementations = (CORRECTORS[experiment.corrector.kind], *dict.fromkeys(played))
 
     def check(self) -> None:
         """Whether the corrector can be made at all: an endpoint's address and its key."""

@@ -11,7 +11,7 @@ forward only; the teacher sees picture, prompt and token ids as the agent did, i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,7 +20,7 @@ from torch import Tensor
 from gtr_core.agent.policy import Policy
 from gtr_core.config import Experiment, KLConfig
 from gtr_core.config.loading import to_dict
-from gtr_core.guidance.base import Case
+from gtr_core.guidance.base import Case, Guidance
 from gtr_core.guidance.vocabulary import vocabulary_kl
 from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Rollout
@@ -37,31 +37,17 @@ class Penalty:
     metrics: dict[str, float]
 
 
-class KLGuidance:
+class KLGuidance(Guidance):
     """The penalty of each rollout, which the update of its iteration subtracts from the advantage."""
 
     merged_teacher: ClassVar[bool] = True
-    window = 1  # a penalty is of its own rollout
-    modules: tuple[str, ...] = ()
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
         self.config, self.batch_size = experiment.kl, experiment.rollout.batch_size
-        self.rl = experiment.method != "distill"
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """All but how the update uses it."""
-        return {k: v for k, v in self.used.items() if k not in ("beta", "site", "per")} | {
-            "batch_size": self.batch_size
-        }
-
-    @property
-    def used(self) -> dict[str, Any]:
-        """The settings of `kl`."""
-        return to_dict(self.config)
-
-    def check(self) -> None:
-        """Nothing can be wrong."""
+        self.used = to_dict(self.config)
+        asked = {k: v for k, v in self.used.items() if k not in ("beta", "site", "per")}
+        self.asked = asked | {"batch_size": self.batch_size}
 
     def compute(self, case: Case, directory: Path) -> dict[str, float]:
         """Write the penalty of each turn and of each token."""
@@ -75,7 +61,12 @@ class KLGuidance:
         _, directory = found[-1]
         tensors = load_file(directory / PENALTY)
         tokens = [t.tolist() for t in tensors["tokens"].split([len(a) for a in rollout.answers_N])]
-        return Terms(kl=self.config, penalty_N=tensors["penalty_N"], penalty_tokens=tokens, rl=self.rl)
+        return Terms(
+            kl=self.config,
+            penalty_N=tensors["penalty_N"],
+            penalty_tokens=tokens,
+            rl=self.experiment.method != "distill",
+        )
 
 
 def estimate(k1: Tensor, estimator: str, cap: float) -> Tensor:

@@ -8,17 +8,17 @@ buffer that grows through the run and is sampled uniformly.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from gtr_core.agent.policy import Policy
 from gtr_core.agent.token_spans import thought_tokens
-from gtr_core.config import SamplingConfig, SFTConfig
+from gtr_core.config import Experiment, SamplingConfig, SFTConfig
 from gtr_core.envs import make
 from gtr_core.envs.parser import parse
-from gtr_core.envs.registry import modules_of
+from gtr_core.envs.registry import implementations_of
 from gtr_core.guidance.base import Case
 from gtr_core.guidance.sft_examples import SFTExamples
 from gtr_core.rollout.types import Rollout, SFTExample, save_examples
@@ -32,16 +32,12 @@ class SFTGuidance(SFTExamples):
 
     merged_teacher: ClassVar[bool] = True
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        """All but how the update uses the examples."""
-        settings = {k: v for k, v in self.used.items() if k not in ("weight", "window", "capacity")}
-        return settings | {"batch_size": self.experiment.rollout.batch_size}
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The environment, whose keys an answer must have."""
-        return modules_of(self.experiment.env.id, **dict(self.experiment.env.kwargs))
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        asked = {k: v for k, v in self.used.items() if k not in ("weight", "window", "capacity")}
+        self.asked = asked | {"batch_size": experiment.rollout.batch_size}
+        env = experiment.env  # whose keys an answer must have
+        self.implementations = implementations_of(env.id, **dict(env.kwargs))
 
     def compute(self, case: Case, directory: Path) -> dict[str, float]:
         """Write an example for each turn that the teacher could answer."""

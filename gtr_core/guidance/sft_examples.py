@@ -2,33 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gtr_core.config import Experiment
 from gtr_core.config.loading import to_dict
+from gtr_core.guidance.base import Guidance
 from gtr_core.guidance.buffer import pooled
 from gtr_core.rl.terms import Terms
 from gtr_core.rollout.types import Rollout, load_examples
 
 
-class SFTExamples:
+class SFTExamples(Guidance):
     """Reading examples back for an update."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment, self.sft = experiment, experiment.sft
-
-    @property
-    def used(self) -> dict[str, Any]:
-        """The settings of `sft`."""
-        return to_dict(self.sft)
-
-    @property
-    def window(self) -> int:
-        """The iterations that the buffer spans."""
-        return self.sft.window
-
-    def check(self) -> None:
-        """Nothing can be wrong."""
+        super().__init__(experiment)
+        self.sft = experiment.sft
+        self.used = to_dict(self.sft)
+        self.window = self.sft.window
 
     def load(self, rollout: Rollout, found: Sequence[tuple[int, Path]]) -> Terms:
         """The examples of all iterations in the window."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gtr_core.config import Experiment, MergeConfig
-from gtr_core.config.choices import MERGE_METHODS, module_of
+from gtr_core.config.choices import MERGE_METHODS
 from gtr_core.config.loading import to_dict
 from gtr_core.deltas.read import read_deltas
 from gtr_core.envs.episodes import EpisodeSet, episode_set
@@ -20,7 +20,7 @@ from gtr_core.merge.combine import teacher_tensors
 from gtr_core.merge.weights import sma
 from gtr_core.rollout.shards import shards
 from tasks.stages.model_cache import LoadedModel, loaded_model
-from tasks.store.contents import environment_modules, evaluation_settings, model_settings
+from tasks.store.contents import environment_implementations, evaluation_settings, model_settings
 from tasks.store.record import StageRecord
 from tasks.store.results import Averaged, Evaluated, EvaluatedPart, Merged, Started, Updated
 from tasks.store.stage import Stage
@@ -56,11 +56,11 @@ class Evaluation:
         return f"evaluate-final-{self.who}" if self.split == "test" else f"evaluate-{self.iteration}-{self.who}"
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        """The modules that the configuration chose: the environment, and the plain mean's where that is played."""
+    def implementations(self) -> tuple[str, ...]:
+        """What the configuration chose by name: the environment, and the plain mean's where that is played."""
         averaged = isinstance(self.model, Sequence)
-        mean = (module_of(MERGE_METHODS["linear"].merge),) if averaged else ()
-        return (*environment_modules(self.experiment.env), *mean)
+        mean = (MERGE_METHODS["linear"].merge,) if averaged else ()
+        return (*environment_implementations(self.experiment.env), *mean)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def evaluate(start: Started, what: Evaluation) -> Stage[Evaluated]:
         config=what.settings(),
         seed=config.seed,
         iteration=what.iteration,
-        implementations=what.modules,
+        implementations=what.implementations,
         parts=tuple(_part(start, what, only) for only in ranges) if len(ranges) > 1 else (),
         label=what.label,
     )
@@ -158,7 +158,7 @@ def _part(start: Started, what: Evaluation, only: range) -> Stage[EvaluatedPart]
         config=what.settings() | {"first": only.start, "count": len(only)},
         seed=what.experiment.seed,
         iteration=what.iteration,
-        implementations=what.modules,
+        implementations=what.implementations,
     )
 
 

@@ -37,7 +37,7 @@ def evaluate_best(
         config=what.settings(),
         seed=experiment.seed,
         iteration=experiment.iterations,
-        implementations=what.modules,
+        implementations=what.implementations,
         label=what.label,
     )
 

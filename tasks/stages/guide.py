@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 from gtr_core.config import Experiment
-from gtr_core.config.choices import module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.guidance.base import Case, Guidance, guidance_of
 from gtr_core.rollout.types import Rollout
@@ -52,7 +51,7 @@ def guide(
         },
         seed=experiment.seed,
         iteration=iteration,
-        implementations=(module_of(experiment.guidance), *guidance.modules),
+        implementations=(experiment.guidance, *guidance.implementations),
     )
 
 

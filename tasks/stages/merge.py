@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gtr_core.agent.checkpoint import Card, save_teacher
 from gtr_core.config import Experiment, MergeConfig
-from gtr_core.config.choices import load, module_of
+from gtr_core.config.choices import load
 from gtr_core.config.loading import to_dict
 from gtr_core.deltas.read import read_deltas
 from gtr_core.envs.episodes import episode_set
@@ -18,7 +18,7 @@ from gtr_core.merge.combine import teacher_tensors
 from gtr_core.merge.statistics import MergeStatistics
 from gtr_core.merge.weights import full_buffer_weights, incremental_weights, sma
 from tasks.stages.model_cache import LoadedModel, card_settings, loaded_model
-from tasks.store.contents import environment_modules, evaluation_settings, model_settings
+from tasks.store.contents import environment_implementations, evaluation_settings, model_settings
 from tasks.store.results import Averaged, Merged, Started, Updated
 from tasks.store.stage import Stage
 
@@ -98,8 +98,8 @@ def _implementations(experiment: Experiment, config: MergeConfig) -> tuple[str, 
     """The method's module; where it chooses members by episodes, what chooses and what is played too."""
     method = config.chosen
     if not method.select:
-        return (module_of(method.merge),)
-    return (module_of(method.merge), module_of(method.select), *environment_modules(experiment.env))
+        return (method.merge,)
+    return (method.merge, method.select, *environment_implementations(experiment.env))
 
 
 def _compute(

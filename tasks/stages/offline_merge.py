@@ -9,7 +9,6 @@ from gtr_core.agent.checkpoint import ADAPTER_CONFIG, CARD, Card, read_card, sav
 from gtr_core.agent.loading import base_tensors
 from gtr_core.agent.policy import Policy
 from gtr_core.config import MergeConfig
-from gtr_core.config.choices import module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.deltas.read import read_deltas
 from gtr_core.merge.combine import teacher_tensors
@@ -83,7 +82,7 @@ def _stage(
             "merge": {k: v for k, v in to_dict(config).items() if k not in ("interval", "mode")},
         },
         seed=seed,
-        implementations=(module_of(config.chosen.merge),),
+        implementations=(config.chosen.merge,),
     )
 
 

@@ -11,7 +11,7 @@ from gtr_core.rollout.collect import collect
 from gtr_core.rollout.shards import join, shards
 from gtr_core.rollout.types import Rollout
 from tasks.stages.model_cache import load_critic, loaded_model
-from tasks.store.contents import environment_modules, model_settings, training_settings
+from tasks.store.contents import environment_implementations, model_settings, training_settings
 from tasks.store.results import Played, PlayedPart, Started, Updated
 from tasks.store.stage import Stage
 
@@ -31,7 +31,7 @@ def rollout(experiment: Experiment, iteration: int, start: Started, agent: Updat
         config=_settings(experiment),
         seed=experiment.seed,
         iteration=iteration,
-        implementations=environment_modules(experiment.env),
+        implementations=environment_implementations(experiment.env),
         parts=tuple(_part(experiment, iteration, start, agent, envs) for envs in ranges) if len(ranges) > 1 else (),
     )
 
@@ -46,7 +46,7 @@ def _part(
         config=_settings(experiment) | {"first": envs.start, "count": len(envs)},
         seed=experiment.seed,
         iteration=iteration,
-        implementations=environment_modules(experiment.env),
+        implementations=environment_implementations(experiment.env),
     )
 
 

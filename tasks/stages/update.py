@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 from gtr_core.config import Experiment
-from gtr_core.config.choices import module_of
 from gtr_core.config.loading import to_dict
 from gtr_core.guidance.base import guidance_of
 from gtr_core.rl.ppo import learning_rate
@@ -69,7 +68,7 @@ def update(
         },
         seed=experiment.seed,
         iteration=iteration,
-        implementations=(module_of(experiment.guidance),) if experiment.guidance else (),
+        implementations=(experiment.guidance,) if experiment.guidance else (),
     )
 
 

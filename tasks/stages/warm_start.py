@@ -23,7 +23,7 @@ from gtr_core.rollout.types import Rollout, SFTExample
 from gtr_core.seeding.streams import derive, torch_generator
 from gtr_core.util.files import write_json
 from tasks.stages.model_cache import BASE, CRITIC, card_settings
-from tasks.store.contents import environment_modules, model_settings, training_settings
+from tasks.store.contents import environment_implementations, model_settings, training_settings
 from tasks.store.results import Started
 from tasks.store.stage import Stage
 
@@ -53,7 +53,7 @@ def warm_start(experiment: Experiment, report: Report = nobody) -> Stage[Started
             "discount": {"gamma": experiment.ppo.gamma, "lam": experiment.ppo.gae_lambda},
         },
         seed=experiment.seed,
-        implementations=environment_modules(experiment.env),
+        implementations=environment_implementations(experiment.env),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from gtr_core.config import EnvConfig, ModelConfig
 from gtr_core.config.loading import to_dict
 from gtr_core.envs.practice import training_arguments
-from gtr_core.envs.registry import files_argument, files_of, modules_of
+from gtr_core.envs.registry import files_argument, files_of, implementations_of
 from gtr_core.util.files import sha256_file
 
 _looked_at: ContextVar[dict[str, str | None] | None] = ContextVar("looked_at", default=None)
@@ -31,10 +31,10 @@ def looked_at_once() -> Iterator[None]:
         _looked_at.reset(token)
 
 
-def environment_modules(env: EnvConfig) -> tuple[str, ...]:
+def environment_implementations(env: EnvConfig) -> tuple[str, ...]:
     """The modules behind the environment as it is trained on and evaluated."""
     played = (env.kwargs, *(training_arguments(env, number) for number in range(len(env.practice))))
-    return tuple(dict.fromkeys(module for kwargs in played for module in modules_of(env.id, **kwargs)))
+    return tuple(dict.fromkeys(module for kwargs in played for module in implementations_of(env.id, **kwargs)))
 
 
 def training_settings(env: EnvConfig) -> dict[str, object]:

@@ -29,9 +29,11 @@ def code_version(*modules: str) -> str:
 def code_files(*modules: str, root: Path = _ROOT) -> dict[str, str]:
     """The digest of the code of each module that `modules` import, themselves included, and of assets beside them.
 
-    Imports in functions count. A module of another project, which a user has registered, counts alone.
+    Imports in functions count. A module of another project, which a user has registered, counts alone. An entry
+    `module:attribute` is its module, and which attribute it is: another one of the same file is other code.
     """
-    digests: dict[str, str] = {}
+    digests = {entry: "chosen" for entry in modules if ":" in entry}
+    modules = tuple(dict.fromkeys(entry.partition(":")[0] for entry in modules))
     for module in modules:
         if _source(module, root) is None:
             digests[module] = _foreign(module, root)

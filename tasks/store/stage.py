@@ -35,7 +35,7 @@ class Stage(Generic[R]):
     config: Mapping[str, object]  # exactly what the result depends on besides
     seed: int
     iteration: int | None = None
-    implementations: tuple[str, ...] = ()  # the modules that the configuration chose by name
+    implementations: tuple[str, ...] = ()  # what the configuration chose by name: `module:attribute`, or modules
     parts: tuple["Stage[Any]", ...] = ()
     label: str = ""  # its name in a run; empty: `rollout-3`, `warm_start`
 
@@ -51,7 +51,7 @@ class Stage(Generic[R]):
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that compute it, from which the code version follows the imports."""
+        """Where its code is: the module of `compute`, from which the imports are followed, and what was chosen."""
         function = self.compute.func if isinstance(self.compute, partial) else self.compute
         return (function.__module__, *self.implementations)
 

@@ -60,3 +60,9 @@ def test_the_version_of_a_real_module_is_stable_and_leaves_plumbing_out() -> Non
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"tasks\.nope"):
         code_version("tasks.nope")
+
+
+def test_another_entry_of_the_same_file_is_other_code() -> None:
+    dare = "gtr_core.merge.dare"
+    assert code_version(f"{dare}:dare_linear") != code_version(f"{dare}:dare_ties")
+    assert code_files(dare).items() < code_files(f"{dare}:dare_ties").items()

@@ -7,7 +7,7 @@ import pytest
 
 from gtr_core.config import EnvConfig, Experiment, ModelConfig
 from gtr_core.config.loading import load_experiment
-from tasks.store.contents import environment_modules, evaluation_settings, model_settings, training_settings
+from tasks.store.contents import environment_implementations, evaluation_settings, model_settings, training_settings
 from tasks.store.fingerprint import code_files
 
 GAMES = Path(__file__).parents[1] / "envs" / "alfworld"
@@ -43,15 +43,15 @@ def of(games: Path) -> EnvConfig:
 def test_the_code_of_the_environment_that_is_played_counts_and_no_other(
     env_id: str, own: list[str], others: list[str]
 ) -> None:
-    files = code_files("tasks.stages.rollout", *environment_modules(EnvConfig(id=env_id)))
+    files = code_files("tasks.stages.rollout", *environment_implementations(EnvConfig(id=env_id)))
     assert {f"gtr_core.envs.{name}" for name in own} <= set(files)
     assert not {f"gtr_core.envs.{name}" for name in others} & set(files)
 
 
 def test_fonts_count_and_a_drifting_world_brings_its_wrapper() -> None:
     drifting = EnvConfig(kwargs={"drift": {"reward": [[0, 1], [5, 0.5]]}})
-    assert "gtr_core.envs.drift" in environment_modules(drifting)
-    assert any(name.endswith("DejaVuSans.ttf") for name in code_files(*environment_modules(EnvConfig())))
+    assert "gtr_core.envs.drift" in code_files(*environment_implementations(drifting))
+    assert any(name.endswith("DejaVuSans.ttf") for name in code_files(*environment_implementations(EnvConfig())))
 
 
 def test_other_games_under_the_same_path_are_other_settings(household: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,5 +84,7 @@ def test_a_run_of_a_changed_reward_is_another_run(tmp_path: Path, monkeypatch: p
     before = runs.run_of(experiment, tmp_path).key
     real = runs.code_version
     edited = "gtr_core.envs.points.env"
-    monkeypatch.setattr(runs, "code_version", lambda *m: real(*m) + ("edited" if edited in m else ""))
+    monkeypatch.setattr(
+        runs, "code_version", lambda *m: real(*m) + ("edited" if any(entry.startswith(edited) for entry in m) else "")
+    )
     assert runs.run_of(experiment, tmp_path).key != before
