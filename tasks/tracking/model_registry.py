@@ -6,18 +6,16 @@ Every step may be repeated: a model that a killed process left unfinished is fou
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Run
 
-from tasks.store.record import StageRecord
+from tasks.store.record import ModelKind, StageRecord
 from tasks.tracking.aliases import version_by_alias
 from tasks.tracking.model_files import directory_sha256, place_files
 from tasks.tracking.model_versions import create_version, find_version, versions
 
 FILES, FILES_FREED = "gtr.files", "freed"  # the tag of a version whose tensors `gtr gc` has freed
-Kind = Literal["start", "agent", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class ModelRequest:
     """What to register: the files under `directory` of a finished stage, and the stages whose models it is made of."""
 
     record: StageRecord
-    kind: Kind
+    kind: ModelKind
     name: str  # of the registered model
     directory: str = ""  # inside the stage's directory; "" = all of it
     step: int = 0  # environment steps

@@ -11,7 +11,7 @@ from typing import Literal
 
 from gtr_core.util.errors import UserError
 from gtr_core.util.files import read_json, write_json
-from tasks.store.record import StageRecord
+from tasks.store.record import ModelKind, StageRecord
 from tasks.tracking import messages
 from tasks.tracking.aliases import Score
 from tasks.tracking.background import Courier
@@ -19,7 +19,7 @@ from tasks.tracking.connection import RunFacts, is_server
 from tasks.tracking.dataset import EvaluationSet
 from tasks.tracking.delivery import Delivery
 from tasks.tracking.messages import Message, model_of
-from tasks.tracking.model_registry import Kind, ModelRequest, RegisteredVersion
+from tasks.tracking.model_registry import ModelRequest, RegisteredVersion
 from tasks.tracking.outbox import Outbox
 
 _FAREWELL_S = 4.0
@@ -103,7 +103,7 @@ class Tracker:
         self,
         record: StageRecord,
         *,
-        kind: Kind,
+        kind: ModelKind,
         name: str,
         directory: Path,
         step: int = 0,
